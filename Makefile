@@ -1,0 +1,65 @@
+# The README's two commands are `make demo` and `make test`. Each makes what it needs.
+
+ifeq ($(OS),Windows_NT)
+PYTHON ?= py -3
+BIN := .venv/Scripts
+else
+PYTHON ?= python3
+BIN := .venv/bin
+endif
+PY := $(BIN)/python
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint types arrows measure soak docs clean
+
+help: ## what there is
+	@echo "make demo     a real conversation on a real model (no LM Studio needed)"
+	@echo "make test     lint, types, import arrows, tests (5 minutes at most)"
+	@echo "make measure  our speed beside our peers', in one run (about 10 minutes)"
+	@echo "make docs     builds docs/api.md from the docstrings"
+	@echo "make clean    removes .venv and what was built"
+
+# A stamp stands for an installed group of packages; it is made again when pyproject.toml changes.
+$(PY):
+	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'NeuroRoute needs Python 3.11 or later; this is ' + sys.version.split()[0] + '. Name another: make PYTHON=python3.12 ...')"
+	$(PYTHON) -m venv .venv
+	$(PY) -m pip install --quiet --upgrade "pip>=25.1"
+
+.venv/.demo: $(PY) pyproject.toml
+	$(PY) -m pip install --quiet --progress-bar off --editable ".[cli,embedded]" fastapi httpx
+	@$(PY) -c "import pathlib; pathlib.Path('$@').touch()"
+
+.venv/.dev: $(PY) pyproject.toml
+	$(PY) -m pip install --quiet --progress-bar off --editable ".[all]" --group dev
+	@$(PY) -c "import pathlib; pathlib.Path('$@').touch(); pathlib.Path('.venv/.demo').touch()"
+
+.venv/.measure: .venv/.dev
+	$(PY) -m pip install --quiet --progress-bar off --group measure
+	@$(PY) -c "import pathlib; pathlib.Path('$@').touch()"
+
+demo: .venv/.demo
+	$(PY) -m neuroroute demo
+	$(PY) -m neuroroute engine -- $(PY) examples
+
+test: lint types arrows
+	$(PY) -m pytest
+
+lint: .venv/.dev
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+
+types: .venv/.dev
+	$(PY) -m mypy
+	$(PY) -m pyright
+
+arrows: .venv/.dev
+	$(BIN)/lint-imports
+
+measure: .venv/.measure
+	$(PY) benchmarks/run.py
+
+docs: .venv/.dev
+	$(PY) docs/build_api.py
+
+clean:
+	$(PYTHON) -c "import shutil; [shutil.rmtree(p, ignore_errors=True) for p in ('.venv', 'dist', 'build', '.mypy_cache', '.ruff_cache', '.pytest_cache', '.hypothesis')]"
