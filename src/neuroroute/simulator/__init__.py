@@ -1,0 +1,55 @@
+"""An LM Studio for tests: a real HTTP server on the loopback that behaves as the real one does, with faults on demand.
+
+::
+
+    async with Simulator() as lmstudio:          # or, without asyncio: with Simulator() as lmstudio
+        lmstudio.answer("Hello there")
+        ...                                      # point your code at lmstudio.url
+        assert lmstudio.requests[-1].json["model"] == "llama3"
+
+With pytest, ask for the fixture ``lmstudio``. The names below load on first use, so that the plugin costs nothing to
+test runs that never ask for it.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from neuroroute.simulator.answers import Answer, Fail, StreamFault, WholeFault
+    from neuroroute.simulator.catalogue import CATALOGUE, ErrorCase
+    from neuroroute.simulator.models import SimulatedModel
+    from neuroroute.simulator.received import Received
+    from neuroroute.simulator.server import Simulator
+
+__all__ = [
+    "CATALOGUE",
+    "Answer",
+    "ErrorCase",
+    "Fail",
+    "Received",
+    "SimulatedModel",
+    "Simulator",
+    "StreamFault",
+    "WholeFault",
+]
+
+_HOME = {
+    "Answer": "answers",
+    "Fail": "answers",
+    "StreamFault": "answers",
+    "WholeFault": "answers",
+    "CATALOGUE": "catalogue",
+    "ErrorCase": "catalogue",
+    "SimulatedModel": "models",
+    "Received": "received",
+    "Simulator": "server",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        msg = f"module {__name__!r} has no attribute {name!r}"
+        raise AttributeError(msg)
+    return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)

@@ -1,0 +1,22 @@
+"""The pytest plugin: the fixture ``lmstudio``, for tests with and without asyncio."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from neuroroute.simulator.server import Simulator
+
+
+@pytest.fixture
+def lmstudio() -> Iterator[Simulator]:
+    """A simulated LM Studio on a free port of the loopback, in a thread of its own, new for every test."""
+    # aiohttp is loaded here, so that test runs which never ask for the fixture do not pay for it.
+    from neuroroute.simulator.server import Simulator
+
+    with Simulator() as running:
+        yield running

@@ -1,0 +1,168 @@
+"""A small HTTP server on the loopback, usable with and without asyncio: what simulator, recorder and replay share."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import threading
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Any, Self
+
+from aiohttp import web
+
+from neuroroute.simulator.received import Received
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+
+    from aiohttp.web_protocol import RequestHandler
+
+
+class LoopbackServer:
+    """Listens while its ``with`` or ``async with`` block runs, and keeps what it was sent.
+
+    In a plain ``with`` it runs in a thread with an event loop of its own. Entered again, it listens on the same port:
+    a server that went away and came back.
+    """
+
+    requests: list[Received]
+    """What it was sent, oldest first."""
+    port: int
+    """The port it listens on; 0 before it does, if any free one will do."""
+
+    def __init__(self, *, port: int = 0, keepalive_timeout: float = 5.0) -> None:
+        self.requests = []
+        self.port = port
+        self.keepalive_timeout = keepalive_timeout
+        self._server: _Connections | None = None
+        self._listener: asyncio.Server | None = None
+        self._exchanges: set[asyncio.Task[Any] | None] = set()
+        self._stopping = False
+        self._thread: threading.Thread | None = None
+        self._stop_thread: Callable[[], object] | None = None
+
+    @property
+    def origin(self) -> str:
+        """The server's address: ``http://127.0.0.1:PORT``."""
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def url(self) -> str:
+        """The base URL to give to a client: ``http://127.0.0.1:PORT/v1``."""
+        return f"{self.origin}/v1"
+
+    @property
+    def open_connections(self) -> int:
+        """How many connections clients hold, idle ones included."""
+        return len(self._server.connections) if self._server else 0
+
+    async def wait_for_requests(self, count: int, timeout: float = 1.0) -> None:
+        """Waits until so many requests have come in all, on whatever event loop and in whatever thread it runs.
+
+        Args:
+            count: How many.
+            timeout: Seconds after which a ``TimeoutError`` is raised.
+        """
+        async with asyncio.timeout(timeout):
+            while len(self.requests) < count:  # noqa: ASYNC110 - they are counted in another thread
+                await asyncio.sleep(0.001)
+
+    # ── One exchange ────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _serve(self, request: web.BaseRequest, received: Received) -> web.StreamResponse:
+        """Answers one request; each server has its own way."""
+        raise NotImplementedError
+
+    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        assert self._server is not None  # noqa: S101 - it is what called
+        received = Received(
+            request.method,
+            request.path,
+            request.query_string,
+            request.headers,
+            await request.content.read(),
+            self._server.numbers[request.protocol],
+        )
+        self.requests.append(received)
+        task = asyncio.current_task()
+        self._exchanges.add(task)
+        closed_early = False
+        try:
+            return await self._serve(request, received)
+        except asyncio.CancelledError:
+            closed_early = not self._stopping
+            raise
+        except ConnectionError:
+            closed_early = True
+            return web.Response()  # raising it would be logged as a fault of ours
+        finally:
+            self._exchanges.discard(task)
+            received.end(closed_early=closed_early)
+
+    # ── Its life ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def __aenter__(self) -> Self:
+        self._stopping = False
+        # handler_cancellation is what tells a handler at once that its client has left
+        self._server = _Connections(
+            self._handle, handler_cancellation=True, keepalive_timeout=self.keepalive_timeout, access_log=None
+        )
+        loop = asyncio.get_running_loop()
+        self._listener = await loop.create_server(self._server, "127.0.0.1", self.port)
+        self.port = self._listener.sockets[0].getsockname()[1]
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stopping = True
+        if self._listener is None or self._server is None:
+            return
+        self._listener.close()
+        running = [task for task in self._exchanges if task]
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+        self._server.pre_shutdown()
+        await self._server.shutdown(1.0)
+        await self._listener.wait_closed()
+        self._server = self._listener = None
+
+    def __enter__(self) -> Self:
+        ready: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = Future()
+
+        async def live() -> None:
+            try:
+                async with self:
+                    stop = asyncio.Event()
+                    ready.set_result((asyncio.get_running_loop(), stop))
+                    await stop.wait()
+            except OSError as error:
+                ready.set_exception(error)
+
+        self._thread = threading.Thread(target=lambda: asyncio.run(live()), name="lmstudio", daemon=True)
+        self._thread.start()
+        loop, stop = ready.result()
+        self._stop_thread = lambda: loop.call_soon_threadsafe(stop.set)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._stop_thread and self._thread:
+            self._stop_thread()
+            self._thread.join()
+
+
+class _Connections(web.Server):
+    """Numbers the connections as they come."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.numbers: dict[RequestHandler, int] = {}
+        self._count = itertools.count(1)
+
+    def connection_made(self, handler: RequestHandler, transport: asyncio.Transport) -> None:
+        self.numbers[handler] = next(self._count)
+        super().connection_made(handler, transport)

@@ -1,0 +1,65 @@
+"""A client that knows nothing but HTTP, and the server in the test's own event loop."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+import pytest_asyncio
+
+from neuroroute.simulator import Simulator
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+
+class Client:
+    """What the tests of the simulator say to it."""
+
+    def __init__(self, session: aiohttp.ClientSession) -> None:
+        self.session = session
+
+    def chat(self, server: Any, text: str = "hi there", *, headers: dict[str, str] | None = None, **fields: Any) -> Any:
+        body = {"model": "llama3", "messages": [{"role": "user", "content": text}], **fields}
+        return self.session.post(f"{server.url}/chat/completions", json=body, headers=headers)
+
+    async def whole(self, server: Any, text: str = "hi there", **fields: Any) -> tuple[int, Any]:
+        async with self.chat(server, text, **fields) as response:
+            return response.status, await response.json(content_type=None)
+
+    async def stream(self, server: Any, text: str = "hi there", **fields: Any) -> bytes:
+        async with self.chat(server, text, stream=True, **fields) as response:
+            assert response.status == 200
+            assert response.content_type == "text/event-stream"
+            return await response.read()
+
+    async def get(self, server: Any, path: str, **options: Any) -> tuple[int, Any]:
+        async with self.session.get(f"{server.origin}{path}", **options) as response:
+            return response.status, await response.json()
+
+
+def events(body: bytes) -> list[Any]:
+    """The events of a stream, in order: decoded data, or the text where it is no JSON."""
+    assert body.endswith(b"\n\n")
+    return [_decoded(line.removeprefix("data: ")) for line in body.decode().splitlines() if line.startswith("data: ")]
+
+
+def _decoded(data: str) -> Any:
+    return data if data == "[DONE]" else json.loads(data)
+
+
+def deltas(body: bytes) -> list[Any]:
+    return [event["choices"][0]["delta"] for event in events(body) if event != "[DONE]" and event.get("choices")]
+
+
+@pytest_asyncio.fixture
+async def server() -> AsyncIterator[Simulator]:
+    async with Simulator() as running:
+        yield running
+
+
+@pytest_asyncio.fixture
+async def client() -> AsyncIterator[Client]:
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)) as session:
+        yield Client(session)
