@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Client:
-    """What the tests of the simulator say to it."""
+    """What the tests of the simulator say to a server, and how they read what it says."""
 
     def __init__(self, session: aiohttp.ClientSession) -> None:
         self.session = session
@@ -32,25 +32,23 @@ class Client:
         async with self.chat(server, text, stream=True, **fields) as response:
             assert response.status == 200
             assert response.content_type == "text/event-stream"
-            return await response.read()
+            return bytes(await response.read())
 
     async def get(self, server: Any, path: str, **options: Any) -> tuple[int, Any]:
         async with self.session.get(f"{server.origin}{path}", **options) as response:
             return response.status, await response.json()
 
+    @staticmethod
+    def events(body: bytes) -> list[Any]:
+        """The events of a stream, in order: decoded data, and ``[DONE]`` as it is."""
+        data = [line.removeprefix("data: ") for line in body.decode().splitlines() if line.startswith("data: ")]
+        return [item if item == "[DONE]" else json.loads(item) for item in data]
 
-def events(body: bytes) -> list[Any]:
-    """The events of a stream, in order: decoded data, or the text where it is no JSON."""
-    assert body.endswith(b"\n\n")
-    return [_decoded(line.removeprefix("data: ")) for line in body.decode().splitlines() if line.startswith("data: ")]
-
-
-def _decoded(data: str) -> Any:
-    return data if data == "[DONE]" else json.loads(data)
-
-
-def deltas(body: bytes) -> list[Any]:
-    return [event["choices"][0]["delta"] for event in events(body) if event != "[DONE]" and event.get("choices")]
+    @classmethod
+    def deltas(cls, body: bytes) -> list[Any]:
+        """The deltas of a stream, the empty one of its end left out."""
+        chunks = [event for event in cls.events(body) if event != "[DONE]" and event.get("choices")]
+        return [chunk["choices"][0]["delta"] for chunk in chunks if chunk["choices"][0]["delta"]]
 
 
 @pytest_asyncio.fixture

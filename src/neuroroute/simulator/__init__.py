@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from neuroroute.simulator.catalogue import CATALOGUE, ErrorCase
     from neuroroute.simulator.models import SimulatedModel
     from neuroroute.simulator.received import Received
+    from neuroroute.simulator.recorder import Recorder
+    from neuroroute.simulator.replay import Replay
     from neuroroute.simulator.server import Simulator
 
 __all__ = [
@@ -29,6 +31,8 @@ __all__ = [
     "ErrorCase",
     "Fail",
     "Received",
+    "Recorder",
+    "Replay",
     "SimulatedModel",
     "Simulator",
     "StreamFault",
@@ -44,6 +48,8 @@ _HOME = {
     "ErrorCase": "catalogue",
     "SimulatedModel": "models",
     "Received": "received",
+    "Recorder": "recorder",
+    "Replay": "replay",
     "Simulator": "server",
 }
 

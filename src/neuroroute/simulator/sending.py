@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import socket
 import struct
 import sys
@@ -13,6 +14,8 @@ from aiohttp import web
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from neuroroute.simulator.answers import Fail
 
 Ending: TypeAlias = Literal["clean", "cut", "reset", "hang"]
 
@@ -41,6 +44,27 @@ class Sending:
     ending: Ending = "clean"
     headless: bool = False
     """Not even the headers are sent."""
+
+
+def of_json(body: Mapping[str, Any], *, status: int = 200) -> Sending:
+    """An object as JSON, pretty-printed as the real server does."""
+    data = json.dumps(body, indent=2, ensure_ascii=False).encode()
+    return Sending([Piece(data)], status=status, length=len(data))
+
+
+def of_fail(fail: Fail) -> Sending:
+    """A scripted failure."""
+    data = fail.payload
+    return Sending(
+        [Piece(data)],
+        status=fail.status,
+        content_type=fail.content_type,
+        headers=fail.headers,
+        length=len(data),
+        delay=fail.delay,
+        ending="clean" if fail.silent is None else "cut" if fail.silent == "close" else "hang",
+        headless=fail.silent is not None,
+    )
 
 
 async def transmit(request: web.BaseRequest, sending: Sending) -> web.StreamResponse:

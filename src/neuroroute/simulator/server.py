@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import itertools
-import json
 import time
 from collections import deque
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
@@ -13,7 +12,7 @@ from neuroroute.simulator import catalogue, chat, validation
 from neuroroute.simulator.answers import Answer, Fail
 from neuroroute.simulator.loosely import as_object
 from neuroroute.simulator.models import Unresolved, default_models, list_openai, list_v0, list_v1, one_v0, resolve
-from neuroroute.simulator.sending import Piece, Sending, transmit
+from neuroroute.simulator.sending import of_fail, of_json, transmit
 from neuroroute.simulator.serving import LoopbackServer
 
 if TYPE_CHECKING:
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
 
     from neuroroute.simulator.models import SimulatedModel
     from neuroroute.simulator.received import Received
+    from neuroroute.simulator.sending import Sending
 
 Surface: TypeAlias = Literal["v0", "v1", "greeting"]
 Script: TypeAlias = "Callable[[Received], Answer | Fail | str | Awaitable[Answer | Fail | str]]"
@@ -106,18 +106,18 @@ class Simulator(LoopbackServer):
 
     async def _respond(self, received: Received) -> Sending:
         if failing := self._failing.get(received.path):
-            return _failed(failing.popleft())
+            return of_fail(failing.popleft())
         if received.path == "/lmstudio-greeting" and "greeting" in self.surfaces:
-            return _json({"lmstudio": True})
+            return of_json({"lmstudio": True})
         if refused := self._refused_token(received):
-            return _failed(Fail.of(refused))
+            return of_fail(Fail.of(refused))
         if (received.method, received.path) == ("POST", "/v1/chat/completions"):
             return await self._chat(received)
         listing = self._listing(received.path) if received.method == "GET" else None
         if listing is not None:
             return listing
         # an unknown route is a success to the real server too
-        return _json({"error": f"Unexpected endpoint or method. ({received.method} {received.path})"})
+        return of_json({"error": f"Unexpected endpoint or method. ({received.method} {received.path})"})
 
     def _refused_token(self, received: Received) -> catalogue.ErrorCase | None:
         if self.api_token is None:
@@ -129,15 +129,15 @@ class Simulator(LoopbackServer):
 
     def _listing(self, path: str) -> Sending | None:
         if path == "/v1/models":
-            return _json(list_openai(self.models, jit=self.jit))
+            return of_json(list_openai(self.models, jit=self.jit))
         if path == "/api/v1/models" and "v1" in self.surfaces:
-            return _json(list_v1(self.models))
+            return of_json(list_v1(self.models))
         if path == "/api/v0/models" and "v0" in self.surfaces:
-            return _json(list_v0(self.models, jit=self.jit))
+            return of_json(list_v0(self.models, jit=self.jit))
         if path.startswith("/api/v0/models/") and "v0" in self.surfaces:
             asked = path.removeprefix("/api/v0/models/")
             entry = one_v0(self.models, asked, jit=self.jit)
-            return _json(entry) if entry else _failed(Fail(404, {"error": f"Model with key '{asked}' not found"}))
+            return of_json(entry) if entry else of_fail(Fail(404, {"error": f"Model with key '{asked}' not found"}))
         return None
 
     # ── Chat ────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -146,17 +146,17 @@ class Simulator(LoopbackServer):
         scripted = self._queue[0] if self._queue else None
         if isinstance(scripted, Fail):
             self._queue.popleft()
-            return _failed(scripted)
+            return of_fail(scripted)
         try:
             body = as_object(received.json)
         except ValueError:
-            return _failed(self.bad_json)
+            return of_fail(self.bad_json)
         found = self._find(body)
         if isinstance(found, catalogue.ErrorCase):
-            return _failed(Fail.of(found))
+            return of_fail(Fail.of(found))
         said = await self._next_answer(received, body)
         if isinstance(said, Fail):
-            return _failed(said)
+            return of_fail(said)
         completion = chat.Completion(
             said,
             body,
@@ -191,22 +191,3 @@ class Simulator(LoopbackServer):
 def _echo(body: Mapping[str, Any]) -> str:
     asked = [chat.text_of(message) for message in body["messages"] if message["role"] == "user"]
     return f"You said: {asked[-1]}" if asked else "You said nothing."
-
-
-def _json(body: Mapping[str, Any]) -> Sending:
-    data = json.dumps(body, indent=2).encode()
-    return Sending([Piece(data)], length=len(data))
-
-
-def _failed(fail: Fail) -> Sending:
-    data = fail.payload
-    return Sending(
-        [Piece(data)],
-        status=fail.status,
-        content_type=fail.content_type,
-        headers=fail.headers,
-        length=len(data),
-        delay=fail.delay,
-        ending="clean" if fail.silent is None else "cut" if fail.silent == "close" else "hang",
-        headless=fail.silent is not None,
-    )
