@@ -49,9 +49,12 @@ class EngineProcess:
     """A running engine's process; made by ``launch``, which returns when its model is loaded."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
-        self._process = process
+        assert process.stdin is not None  # noqa: S101
+        assert process.stdout is not None  # noqa: S101
+        assert process.stderr is not None  # noqa: S101
+        self._process, self._stdin, self._stdout = process, process.stdin, process.stdout
         self._said: deque[str] = deque(maxlen=_LAST_LINES)
-        self._listening = asyncio.create_task(self._listen())
+        self._listening = asyncio.create_task(self._listen(process.stderr))
         self._stopping: asyncio.Task[None] | None = None
         self.address = ""
 
@@ -72,14 +75,14 @@ class EngineProcess:
         try:
             async with asyncio.timeout(timeout_ms / 1000):
                 engine.address = await engine._greet(settings)
-        except TimeoutError:
+        except BaseException as error:
+            engine._kill()  # while it loads, it would not notice that its stdin closed
             await engine.stop()
-            raise ModelTimeoutError(
-                f"The embedded engine was not ready after {timeout_ms:g} ms{engine._last_words()}",
-                hint="Allow more with start_timeout_ms.",
-            ) from None
-        except BaseException:
-            await engine.stop()
+            if isinstance(error, TimeoutError):
+                raise ModelTimeoutError(
+                    f"The embedded engine was not ready after {timeout_ms:g} ms{engine._last_words()}",
+                    hint="Allow more with start_timeout_ms.",
+                ) from None
             raise
         return engine
 
@@ -104,13 +107,10 @@ class EngineProcess:
             raise
 
     async def _greet(self, settings: Mapping[str, Any]) -> str:
-        stdin, stdout = self._process.stdin, self._process.stdout
-        assert stdin is not None  # noqa: S101
-        assert stdout is not None  # noqa: S101
         with contextlib.suppress(ConnectionError):  # it died at once: its last words say more than a broken pipe
-            stdin.write(json.dumps(settings).encode() + b"\n")
-            await stdin.drain()
-        line = await stdout.readline()
+            self._stdin.write(json.dumps(settings).encode() + b"\n")
+            await self._stdin.drain()
+        line = await self._stdout.readline()
         answer: dict[str, str] = json.loads(line) if line else {}
         if "address" in answer:
             return answer["address"]
@@ -125,9 +125,7 @@ class EngineProcess:
             details={"stderr": list(self._said), "model_path": settings["path"], "exit_code": exit_code},
         )
 
-    async def _listen(self) -> None:
-        stderr = self._process.stderr
-        assert stderr is not None  # noqa: S101
+    async def _listen(self, stderr: asyncio.StreamReader) -> None:
         tail = b""
         # In blocks: readline() fails on a line longer than the reader's limit.
         while block := await stderr.read(1 << 16):
@@ -139,17 +137,17 @@ class EngineProcess:
     def _last_words(self) -> str:
         return ". It said last:\n" + "\n".join(f"  {line}" for line in self._said) if self._said else ""
 
+    def _kill(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            self._process.kill()
+
     async def _stop(self) -> None:
-        stdin, stdout = self._process.stdin, self._process.stdout
-        assert stdin is not None  # noqa: S101
-        assert stdout is not None  # noqa: S101
-        stdin.close()
+        self._stdin.close()
         try:
             async with asyncio.timeout(_GRACE):
                 await self._process.wait()
         except TimeoutError:
-            with contextlib.suppress(ProcessLookupError):
-                self._process.kill()
+            self._kill()
             await self._process.wait()
         # Read to their ends, the pipes close by themselves and asyncio has nothing to warn of.
-        await asyncio.gather(stdout.read(), self._listening)
+        await asyncio.gather(self._stdout.read(), self._listening)

@@ -104,8 +104,12 @@ class EmbeddedEngine:
             try:
                 require_extra("xllamacpp", "platformdirs")
                 self._model = await self._obtain_model()
-                self._process = await self._load(self._model)
+                size = self._model.path.stat().st_size
+                self._tell(Progress("load", 0, size))
+                self._process = await EngineProcess.launch(self._settings(self._model), self._start_timeout_ms)
+                self._tell(Progress("load", size, size))
             except BaseException:
+                await self._end()
                 self._state = "failed to start"
                 raise
 
@@ -155,13 +159,6 @@ class EmbeddedEngine:
             abandoned.set()
             await asyncio.wait([work])
             raise
-
-    async def _load(self, model: ModelFile) -> EngineProcess:
-        size = model.path.stat().st_size
-        self._tell(Progress("load", 0, size))
-        process = await EngineProcess.launch(self._settings(model), self._start_timeout_ms)
-        self._tell(Progress("load", size, size))
-        return process
 
     def _tell(self, step: Progress) -> None:
         if self._on_progress is not None:
