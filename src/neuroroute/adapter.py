@@ -1,0 +1,318 @@
+"""LMStudioAdapter: every verb a few lines, and the list of layers."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import ssl
+import time
+from collections.abc import Mapping
+from random import Random
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Unpack
+
+from neuroroute.errors import ConfigurationError, LMStudioError, ModelInvalidRequestError
+from neuroroute.messages import MessageReader
+from neuroroute.models import ModelDetails
+from neuroroute.pipe.deadline import deadline
+from neuroroute.pipe.reply import Clock, Reply, Send, pipe
+from neuroroute.pipe.retry import RetryPolicy, retry
+from neuroroute.requests import DEFAULTS, ChatRequest, RequestOptions, checked
+from neuroroute.responses import ModelResponse
+from neuroroute.settings import Settings, find_settings
+from neuroroute.streams import ChunkStream, CompletionStream
+from neuroroute.wire.encode import chat_request
+from neuroroute.wire.failures import failure
+from neuroroute.wire.listing import LISTINGS, decode_listing
+
+if TYPE_CHECKING:
+    from neuroroute.pipe.transport import Transport
+
+_AVAILABLE_WITHIN_MS = 5000
+
+
+class LMStudioAdapter:
+    """A model in LM Studio.
+
+    ::
+
+        async with LMStudioAdapter("llama3") as adapter:
+            response = await adapter.generate_completion("What are the three laws of robotics?")
+            print(response.text)
+
+    Usable without ``async with`` (then ``await adapter.aclose()``), and made outside a running event loop: nothing
+    connects before the first call. Used from a second event loop, it opens connections of its own there; from threads
+    use :class:`~neuroroute.SyncLMStudioAdapter`.
+    """
+
+    def __init__(
+        self,
+        model_id: str,
+        *,
+        app: Any = None,
+        base_url: str | None = None,
+        api_token: str | None = None,
+        tls: ssl.SSLContext | None = None,
+        proxy: str | None = None,
+        retry: RetryPolicy | None = None,
+        clock: Clock | None = None,
+        random: Random | None = None,
+        max_request_bytes: int = 32 << 20,
+        max_response_bytes: int = 64 << 20,
+        **defaults: Unpack[RequestOptions],
+    ) -> None:
+        """Checks everything, connects nothing.
+
+        Args:
+            model_id: the model's key in LM Studio.
+            app: a FastAPI or Starlette application, or anything with ``state``; if ``app.state.config_manager`` has
+                ``get(key, default)``, sync or async, it is asked on first use for ``LMSTUDIO_URL`` and
+                ``LMSTUDIO_TIMEOUT``.
+            base_url: where the server is. Default: the configuration manager's, else ``LMSTUDIO_URL``, else
+                ``http://localhost:1234/v1``; ``localhost:1234`` is enough.
+            api_token: sent as a Bearer token. Default: ``LM_API_TOKEN``.
+            tls: for https with certificates of your own.
+            proxy: URL of an HTTP proxy; the environment's proxies are not used.
+            retry: how retries wait; how many is ``max_retries``.
+            clock: for tests; read and slept on for back-offs.
+            random: for tests; the source of jitter.
+            max_request_bytes: a larger body is refused before it is sent.
+            max_response_bytes: a larger answer is refused as it comes.
+            **defaults: options of :class:`~neuroroute.RequestOptions` for every call; a call's own value wins.
+
+        Raises:
+            TypeError: an unknown option.
+            ConfigurationError: a setting is wrong; names it, and what would be right.
+            ModelInvalidRequestError: an option's value is wrong.
+        """
+        self._model_id = _model_id(model_id)
+        self._defaults = {**DEFAULTS, **checked(defaults, "LMStudioAdapter")}
+        self._core = _Core(
+            settings=find_settings(
+                base_url=base_url,
+                timeout_ms=self._defaults["timeout_ms"],
+                api_token=api_token,
+                app=app,
+                environ=os.environ,
+            ),
+            tls=_of_kind("tls", tls, ssl.SSLContext),
+            proxy=_of_kind("proxy", proxy, str),
+            policy=_of_kind("retry", retry, RetryPolicy) or RetryPolicy(),
+            clock=clock or _SystemClock(),
+            random=_of_kind("random", random, Random) or Random(),
+            max_request_bytes=_bytes("max_request_bytes", max_request_bytes),
+            max_response_bytes=_bytes("max_response_bytes", max_response_bytes),
+        )
+
+    @property
+    def model_id(self) -> str:
+        """The model that is asked, unless a call says another."""
+        return self._model_id
+
+    def with_model(self, model_id: str, **defaults: Unpack[RequestOptions]) -> LMStudioAdapter:
+        """A sibling for another model: shares the connections, inherits the defaults."""
+        sibling = object.__new__(type(self))
+        sibling._model_id = _model_id(model_id)
+        sibling._defaults = {**self._defaults, **checked(defaults, "with_model")}
+        sibling._core = self._core
+        return sibling
+
+    async def generate_completion(
+        self, prompt: str = "", options: RequestOptions | None = None, **more: Unpack[RequestOptions]
+    ) -> ModelResponse:
+        """The model's whole answer.
+
+        Args:
+            prompt: appended to ``messages`` as a user message.
+            options: options as a dict, the older form.
+            **more: options; see :class:`~neuroroute.RequestOptions`.
+
+        Raises:
+            TypeError: an unknown option; nothing was sent.
+            ModelInvalidRequestError: a value is wrong (nothing was sent), or the server refused the request.
+            LMStudioError: the answer failed; ``code`` says how, ``str()`` what to do.
+        """
+        request = self._request("generate_completion", prompt, options, more, streaming=False)
+        return await CompletionStream(request, self._core.reply).whole()
+
+    def stream(
+        self, prompt: str = "", options: RequestOptions | None = None, **more: Unpack[RequestOptions]
+    ) -> CompletionStream:
+        """The model's answer as it is made; takes what :meth:`generate_completion` takes.
+
+        Wrong input raises here; a server's failure where the stream is read, with what came so far in ``partial``.
+        """
+        return CompletionStream(self._request("stream", prompt, options, more, streaming=True), self._core.reply)
+
+    def generate_completion_stream(
+        self, prompt: str = "", options: RequestOptions | None = None, **more: Unpack[RequestOptions]
+    ) -> ChunkStream:
+        """The model's answer as it is made, in the specification's form: a failure is its last chunk, never raised.
+
+        Wrong input raises here all the same, before anything is sent.
+        """
+        request = self._request("generate_completion_stream", prompt, options, more, streaming=True)
+        return ChunkStream(CompletionStream(request, self._core.reply))
+
+    async def list_models(self) -> list[ModelDetails]:
+        """The models that the server has, from the listing that tells most.
+
+        Raises:
+            LMStudioError: the server cannot be reached, or gives no listing.
+        """
+        _, timeout_ms = await self._core.settings()
+        return await self._core.listing(self._defaults["timeout_ms"] or timeout_ms)
+
+    async def is_available(self) -> bool:
+        """Whether the server is up and the model is there, loaded or loadable.
+
+        Takes at most 5 seconds, never raises, is never retried; runs no completion and loads no model.
+        """
+        try:
+            models = await self._core.listing(_AVAILABLE_WITHIN_MS)
+        except LMStudioError:
+            return False
+        return any(model.answers_to(self._model_id) for model in models)
+
+    def supports_streaming(self) -> bool:
+        """Every model in LM Studio streams."""
+        return True
+
+    async def aclose(self) -> None:
+        """Closes the connections of this event loop, those of siblings too; the next call opens new ones."""
+        await self._core.aclose()
+
+    async def __aenter__(self) -> LMStudioAdapter:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    def __repr__(self) -> str:
+        return f"<LMStudioAdapter {self._model_id!r} at {self._core.base_url}>"
+
+    def _request(
+        self,
+        verb: str,
+        prompt: str,
+        options: Mapping[str, Any] | None,
+        more: Mapping[str, Any],
+        *,
+        streaming: bool,
+    ) -> ChatRequest:
+        given = {**options, **more} if options else more
+        merged = {**self._defaults, **checked(given, verb)}
+        return chat_request(
+            self._model_id,
+            prompt,
+            merged,
+            self._core.reader,
+            streaming=streaming,
+            max_bytes=self._core.max_request_bytes,
+        )
+
+
+class _Core:
+    """What an adapter shares with its siblings: settings, the pipe, the connections at its end."""
+
+    def __init__(
+        self,
+        *,
+        settings: Settings,
+        tls: ssl.SSLContext | None,
+        proxy: str | None,
+        policy: RetryPolicy,
+        clock: Clock,
+        random: Random,
+        max_request_bytes: int,
+        max_response_bytes: int,
+    ) -> None:
+        self.reader = MessageReader()
+        self.max_request_bytes = max_request_bytes
+        self._settings = settings
+        self._resolved: tuple[str, float] | None = None
+        self._tls = tls
+        self._proxy = proxy
+        self._max_response_bytes = max_response_bytes
+        self._transport: Transport | None = None
+        self._send: Send = pipe(
+            deadline(clock),
+            retry(policy, clock, random),
+            transport=lambda request: self.transport.send(request),
+        )
+
+    @property
+    def base_url(self) -> str:
+        """The base URL, as far as it is known before a configuration manager was asked."""
+        return self._resolved[0] if self._resolved else self._settings.base_url
+
+    @property
+    def transport(self) -> Transport:
+        """The connections. aiohttp is imported here, so that importing this package stays light."""
+        if self._transport is None:
+            from neuroroute.pipe.transport import Transport
+
+            self._transport = Transport(
+                api_token=self._settings.api_token,
+                tls=self._tls,
+                proxy=self._proxy,
+                max_response_bytes=self._max_response_bytes,
+            )
+        return self._transport
+
+    async def settings(self) -> tuple[str, float]:
+        """Base URL and time limit (milliseconds); a configuration manager is asked once."""
+        if self._resolved is None:
+            self._resolved = await self._settings.resolved()
+        return self._resolved
+
+    async def reply(self, request: ChatRequest) -> Reply:
+        """Sends a request down the pipe."""
+        request.url, timeout_ms = self._resolved or await self.settings()
+        if request.options["timeout_ms"] is None:
+            request.options["timeout_ms"] = timeout_ms
+        return await self._send(request)
+
+    async def listing(self, timeout_ms: float) -> list[ModelDetails]:
+        """The server's models, from the first listing that it has."""
+        base_url, _ = await self.settings()
+        missing: LMStudioError | None = None
+        for path, shape in LISTINGS:
+            status, body = await self.transport.get(base_url.removesuffix("/v1") + path, timeout_ms)
+            try:
+                if status >= 300:
+                    raise failure(status, body, {})
+                return decode_listing(body, shape)
+            except LMStudioError as error:
+                missing = error
+        raise missing or ConfigurationError("there is no listing to ask for")
+
+    async def aclose(self) -> None:
+        """Closes the connections of this event loop."""
+        if self._transport is not None:
+            await self._transport.aclose()
+
+
+class _SystemClock:
+    monotonic = staticmethod(time.monotonic)
+    sleep = staticmethod(asyncio.sleep)
+
+
+def _model_id(value: Any) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise ModelInvalidRequestError("model_id must be the model's key in LM Studio, such as 'qwen3-8b'")
+    return value
+
+
+def _bytes(name: str, value: Any) -> int:
+    if type(value) is not int or value < 1:
+        raise ModelInvalidRequestError(f"{name} is {value!r:.60}; it must be a whole number of bytes of at least 1")
+    return value
+
+
+def _of_kind(name: str, value: Any, kind: type[Any]) -> Any:
+    if value is not None and not isinstance(value, kind):
+        raise ModelInvalidRequestError(f"{name} must be of type {kind.__name__}, not {type(value).__name__}")
+    return value

@@ -1,0 +1,198 @@
+"""A reply that streams: reads events as they come, and ends in every case."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import TYPE_CHECKING
+
+from neuroroute.errors import (
+    LMStudioError,
+    MalformedResponseError,
+    ModelEmptyResponseError,
+    ModelTimeoutError,
+    NetworkError,
+    StreamInterruptedError,
+)
+from neuroroute.pipe.strangers import STRANGERS, translated
+from neuroroute.requests import ChatRequest
+from neuroroute.responses import StreamingChunk
+from neuroroute.wire.decode import AnswerDecoder
+from neuroroute.wire.sse import SSEParser
+
+if TYPE_CHECKING:
+    import aiohttp
+
+AFTER_FINISH_SECONDS = 2.0
+"""How long ``[DONE]`` and usage may take after a finish reason; without them the answer is whole all the same."""
+
+AFTER_DONE_SECONDS = 0.1
+"""How long the end of the body may take after ``[DONE]``, so that the connection can be used again."""
+
+
+class EventReply:
+    """An answer as server-sent events.
+
+    ::
+
+        begin ──first meaningful chunk──► open ──finish reason or [DONE], then the end──► ended
+          └────────────────failure─────────┴────────────► failed (the socket is closed)
+    """
+
+    __slots__ = (
+        "_failure",
+        "_idle",
+        "_last_sign",
+        "_loop",
+        "_max_bytes",
+        "_options",
+        "_over",
+        "_parser",
+        "_received",
+        "_response",
+        "_timer",
+        "_total_deadline",
+        "_waiting",
+        "answer",
+        "attempts",
+        "host",
+        "ready",
+    )
+
+    def __init__(self, response: aiohttp.ClientResponse, request: ChatRequest, max_bytes: int) -> None:
+        self.ready: deque[StreamingChunk] = deque()
+        self.answer = AnswerDecoder(self.ready.append)
+        self.host = request.host
+        self.attempts = 1
+        self._response = response
+        self._parser = SSEParser()
+        self._max_bytes = max_bytes
+        self._received = 0
+        self._options = request.options
+        self._loop = asyncio.get_running_loop()
+        self._idle: float = request.options["idle_timeout_ms"] / 1000
+        self._total_deadline = request.total_deadline
+        self._last_sign = 0.0
+        self._waiting = False
+        self._failure: LMStudioError | None = None
+        self._over = False
+        self._timer: asyncio.TimerHandle | None = None
+
+    async def begin(self) -> None:
+        """Reads up to the first meaningful chunk. Time limits until then are those of the attempt.
+
+        Raises:
+            LMStudioError: it did not come.
+        """
+        while not self.answer.began:
+            if not await self.read():
+                raise ModelEmptyResponseError("the answer has neither content nor reasoning nor a call")
+        if not self._over:
+            self._last_sign = self._loop.time()
+            self._watch()
+
+    async def read(self) -> bool:
+        """See :class:`~neuroroute.pipe.reply.Reply`."""
+        if self._over:
+            return False
+        try:
+            return await self._read()
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """See :class:`~neuroroute.pipe.reply.Reply`."""
+        if not self._over:
+            self._over = True
+            self._stop_timer()
+            self._response.close()
+
+    async def _read(self) -> bool:
+        if self._failure is not None:
+            raise self._failure
+        if self.answer.ended:
+            return await self._end()
+        had_finished = self.answer.complete
+        data, cut = await self._receive()
+        if not data:
+            if self.answer.complete:
+                return await self._end()
+            raise cut or self._unfinished()
+        self._received += len(data)
+        try:
+            if self._received > self._max_bytes:
+                raise MalformedResponseError(f"the answer is larger than max_response_bytes={self._max_bytes}")
+            self.answer.events(self._parser.feed(data))
+        except LMStudioError as error:
+            if not self.ready:
+                raise
+            self._failure = error  # raised once the chunks before it have been taken
+        if self.answer.complete and not had_finished:
+            self._hurry()
+        return True
+
+    async def _receive(self) -> tuple[bytes, LMStudioError | None]:
+        """What came, or nothing and why."""
+        self._last_sign = self._loop.time()
+        self._waiting = True
+        try:
+            data = await self._response.content.readany()
+        except STRANGERS as error:
+            cut = self._failure or (self._unfinished() if self.answer.began else translated(error))
+            cut.__cause__ = error
+            return b"", cut
+        finally:
+            self._waiting = False
+        return data, self._failure if not data else None
+
+    def _unfinished(self) -> LMStudioError:
+        if self.answer.began:
+            return StreamInterruptedError("the stream ended without a finish reason and without [DONE]")
+        return NetworkError("the stream ended before its first chunk")
+
+    async def _end(self) -> bool:
+        """Gives the connection back if the body ends at once, else closes it."""
+        self.answer.finish()
+        try:
+            if not self._response.content.at_eof():
+                async with asyncio.timeout(AFTER_DONE_SECONDS):
+                    while await self._response.content.readany():
+                        pass
+        except (*STRANGERS, TimeoutError):
+            self.close()
+        else:
+            self._over = True
+            self._stop_timer()
+            self._response.release()
+        return bool(self.ready)
+
+    def _hurry(self) -> None:
+        self._idle = min(self._idle, AFTER_FINISH_SECONDS)
+        if self._timer is not None:
+            self._stop_timer()
+            self._timer = self._loop.call_later(self._idle, self._watch)
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _watch(self) -> None:
+        """Looks at the time; one timer for the whole stream, which chunks only note their time for.
+
+        Past a limit it closes the connection, which wakes whoever reads: no task is cancelled, so that no cancellation
+        can be mistaken for it.
+        """
+        now = self._loop.time()
+        silent_until = self._last_sign + self._idle
+        if now >= self._total_deadline:
+            self._give_up(f"the stream took longer than total_timeout_ms={self._options['total_timeout_ms']:g}")
+        elif self._waiting and now >= silent_until:
+            self._give_up(f"the stream was silent for idle_timeout_ms={self._options['idle_timeout_ms']:g}")
+        else:
+            due = silent_until if self._waiting else now + self._idle
+            self._timer = self._loop.call_at(min(due, self._total_deadline), self._watch)
+
+    def _give_up(self, why: str) -> None:
+        self._failure = ModelTimeoutError(why)
+        self._response.close()

@@ -1,0 +1,62 @@
+"""What comes back up the pipe: a reply, and the shape of a layer."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Protocol, TypeAlias
+
+from neuroroute.requests import ChatRequest
+from neuroroute.responses import StreamingChunk
+from neuroroute.wire.decode import AnswerDecoder
+
+
+class Reply(Protocol):
+    """An answer that has begun: its first meaningful chunk is in ``ready``, the rest is on its way.
+
+    A whole answer is a reply of one chunk. Since a reply exists only once an answer has begun, whatever retries the
+    making of replies never retries an answer that has begun.
+    """
+
+    ready: deque[StreamingChunk]
+    """Chunks to take from the left, before more are read."""
+    answer: AnswerDecoder
+    """What is known of the answer as a whole: its model, usage, finish reason."""
+    host: str
+    attempts: int
+
+    async def read(self) -> bool:
+        """Waits for more chunks; False when the answer ended and the connection was given back.
+
+        Raises:
+            LMStudioError: the answer broke off; the connection is closed.
+        """
+
+    def close(self) -> None:
+        """Closes the connection, so that the server stops generating; no matter when, or how often."""
+
+
+Send: TypeAlias = Callable[[ChatRequest], Awaitable[Reply]]
+Layer: TypeAlias = Callable[[ChatRequest, Send], Awaitable[Reply]]
+
+
+class Clock(Protocol):
+    """Time as back-offs and deadlines take it; tests give their own."""
+
+    def monotonic(self) -> float:
+        """Seconds that only go forward."""
+
+    async def sleep(self, seconds: float) -> None:
+        """Waits; called for back-offs only."""
+
+
+def pipe(*layers: Layer, transport: Send) -> Send:
+    """The layers, folded once: the first stands outermost."""
+    send = transport
+    for layer in reversed(layers):
+        send = _wrapped(layer, send)
+    return send
+
+
+def _wrapped(layer: Layer, inner: Send) -> Send:
+    return lambda request: layer(request, inner)

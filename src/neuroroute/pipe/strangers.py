@@ -1,0 +1,41 @@
+"""The one gate where aiohttp's errors and the system's become ours."""
+
+from __future__ import annotations
+
+import aiohttp
+
+from neuroroute.errors import (
+    ConfigurationError,
+    LMStudioError,
+    MalformedResponseError,
+    ModelTimeoutError,
+    NetworkError,
+)
+
+STRANGERS = (aiohttp.ClientError, OSError)
+"""What comes out of aiohttp when an exchange fails."""
+
+
+def translated(error: Exception, connect_timeout_ms: float = 0) -> LMStudioError:
+    """Our error for one of :data:`STRANGERS`, or for a ValueError, which is how aiohttp refuses what it cannot send."""
+    if isinstance(error, aiohttp.ServerTimeoutError):  # only connecting has a limit inside aiohttp
+        return ModelTimeoutError(f"no connection within connect_timeout_ms={connect_timeout_ms:g}")
+    if isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.ClientConnectorSSLError):
+        return NetworkError(
+            f"TLS failed: {error}", hint="Give the right certificates as tls=ssl.create_default_context(...)."
+        )
+    if isinstance(error, aiohttp.ClientProxyConnectionError | aiohttp.ClientHttpProxyError):
+        return NetworkError(f"the proxy cannot be used: {error}", hint="Check proxy=..., or leave it out.")
+    if isinstance(error, aiohttp.ClientConnectorDNSError):
+        return NetworkError(f"the host is unknown: {error}", hint="Check the host in base_url.")
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return NetworkError(f"connecting failed: {error}")
+    if isinstance(error, aiohttp.ClientPayloadError):
+        return NetworkError("the answer was cut short")
+    if isinstance(error, aiohttp.ServerDisconnectedError | OSError | aiohttp.ClientConnectionError):
+        return NetworkError(f"the connection was lost before an answer: {error or type(error).__name__}")
+    if isinstance(error, aiohttp.InvalidURL):
+        return ConfigurationError(f"base_url cannot be used: {error}")
+    if isinstance(error, aiohttp.ClientError):
+        return MalformedResponseError(f"what answered does not speak HTTP as it should: {type(error).__name__}")
+    return ConfigurationError(f"the request cannot be sent: {error}")

@@ -1,0 +1,216 @@
+"""The end of the pipe: HTTP by aiohttp, told to do nothing that is not asked of it."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import ssl
+import time
+from collections import deque
+from types import SimpleNamespace
+from typing import NamedTuple
+from weakref import WeakKeyDictionary
+
+import aiohttp
+from yarl import URL
+
+from neuroroute.errors import LMStudioError, MalformedResponseError, ModelEmptyResponseError, ModelTimeoutError
+from neuroroute.pipe.events import EventReply
+from neuroroute.pipe.reply import Reply
+from neuroroute.pipe.strangers import STRANGERS, translated
+from neuroroute.requests import ChatRequest
+from neuroroute.responses import StreamingChunk
+from neuroroute.wire.decode import AnswerDecoder
+from neuroroute.wire.failures import failure
+
+KEEPALIVE_SECONDS = 4.0
+"""LM Studio closes an idle connection after 5 s; ours end before, so that seldom one is closed under us."""
+
+_LARGE_BODY = 1 << 20
+"""aiohttp warns about plain bytes above this size."""
+
+
+class WholeReply:
+    """A whole answer: a reply of one chunk, its connection already given back."""
+
+    __slots__ = ("answer", "attempts", "host", "ready")
+
+    def __init__(self, body: bytes, host: str) -> None:
+        self.ready: deque[StreamingChunk] = deque()
+        self.answer = AnswerDecoder(self.ready.append)
+        self.answer.whole(body)
+        if not self.answer.began:
+            raise ModelEmptyResponseError("the answer has neither content nor reasoning nor a call")
+        self.host = host
+        self.attempts = 1
+
+    async def read(self) -> bool:
+        """Nothing more comes."""
+        return False
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+class _Pool(NamedTuple):
+    kept: aiohttp.ClientSession
+    fresh: aiohttp.ClientSession
+    """Opens a connection for each request, for those that a kept one failed."""
+
+
+class Transport:
+    """Connections to hosts; each event loop that uses it has its own."""
+
+    def __init__(
+        self,
+        *,
+        api_token: str | None = None,
+        tls: ssl.SSLContext | None = None,
+        proxy: str | None = None,
+        max_response_bytes: int = 64 << 20,
+    ) -> None:
+        self._headers = {"Content-Type": "application/json", "Accept": "application/json, text/event-stream"}
+        if api_token:
+            self._headers["Authorization"] = f"Bearer {api_token}"
+        self._tls = tls
+        self._proxy = proxy
+        self._max_bytes = max_response_bytes
+        self._pools: WeakKeyDictionary[asyncio.AbstractEventLoop, _Pool] = WeakKeyDictionary()
+        self._urls: dict[str, URL] = {}
+        self._timeouts: dict[float, aiohttp.ClientTimeout] = {}
+
+    async def send(self, request: ChatRequest) -> Reply:
+        """One attempt: posts the request, gives the reply once its first meaningful chunk is here.
+
+        Raises:
+            LMStudioError: whatever went wrong; the connection is closed.
+        """
+        limit = request.options["first_token_timeout_ms"]
+        if limit is None or not request.streaming:
+            return await self._attempt(request)
+        try:
+            async with asyncio.timeout(limit / 1000) as timer:
+                return await self._attempt(request)
+        except TimeoutError as error:
+            if not timer.expired():
+                raise
+            raise ModelTimeoutError(f"no first chunk within first_token_timeout_ms={limit:g}") from error
+
+    async def get(self, url: str, timeout_ms: float) -> tuple[int, bytes]:
+        """Status and body of a listing or the like.
+
+        Raises:
+            LMStudioError: there was no answer.
+        """
+        try:
+            async with (
+                asyncio.timeout(timeout_ms / 1000) as timer,
+                self._pool().kept.get(url, proxy=self._proxy, allow_redirects=False) as response,
+            ):
+                return response.status, await self._body(response)
+        except LMStudioError:
+            raise
+        except STRANGERS as error:
+            if timer.expired():
+                raise ModelTimeoutError(f"no answer within {timeout_ms:g} ms") from error
+            raise translated(error) from error
+
+    async def aclose(self) -> None:
+        """Closes every connection of this event loop."""
+        pool = self._pools.pop(asyncio.get_running_loop(), None)
+        if pool is not None:
+            await pool.kept.close()
+            await pool.fresh.close()
+
+    async def _attempt(self, request: ChatRequest) -> Reply:
+        response = await self._post(request)
+        try:
+            if response.status >= 300:
+                raise failure(response.status, await self._body(response), response.headers, time.time())
+            if response.headers.get("Content-Type", "").startswith("text/event-stream"):
+                stream = EventReply(response, request, self._max_bytes)
+                await stream.begin()
+                return stream
+            return WholeReply(await self._body(response), request.host)
+        except BaseException as error:
+            response.close()
+            if isinstance(error, STRANGERS) and not isinstance(error, LMStudioError):
+                raise translated(error) from error
+            raise
+
+    async def _post(self, request: ChatRequest) -> aiohttp.ClientResponse:
+        pool = self._pool()
+        trace = SimpleNamespace(reused=False)
+        try:
+            return await self._posted(pool.kept, request, trace)
+        except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
+            # Closed under us while it idled: no byte of an answer came, so this was no attempt.
+            if not trace.reused:
+                raise translated(error) from error
+        except (*STRANGERS, ValueError) as error:
+            raise translated(error, request.options["connect_timeout_ms"]) from error
+        try:
+            return await self._posted(pool.fresh, request, trace)
+        except (*STRANGERS, ValueError) as error:
+            raise translated(error, request.options["connect_timeout_ms"]) from error
+
+    async def _posted(
+        self, session: aiohttp.ClientSession, request: ChatRequest, trace: SimpleNamespace
+    ) -> aiohttp.ClientResponse:
+        body = request.body
+        limit: float = request.options["connect_timeout_ms"]
+        if (timeout := self._timeouts.get(limit)) is None:
+            timeout = self._timeouts[limit] = aiohttp.ClientTimeout(total=None, sock_connect=limit / 1000)
+        if (url := self._urls.get(request.url)) is None:
+            url = self._urls[request.url] = URL(f"{request.url}/chat/completions")
+        return await session.post(
+            url,
+            data=body if len(body) < _LARGE_BODY else io.BytesIO(body),
+            headers=request.options["extra_headers"],
+            timeout=timeout,
+            proxy=self._proxy,
+            allow_redirects=False,
+            trace_request_ctx=trace,
+        )
+
+    async def _body(self, response: aiohttp.ClientResponse) -> bytes:
+        parts: list[bytes] = []
+        size = 0
+        while data := await response.content.readany():
+            parts.append(data)
+            size += len(data)
+            if size > self._max_bytes:
+                raise MalformedResponseError(f"the answer is larger than max_response_bytes={self._max_bytes}")
+        return b"".join(parts)
+
+    def _pool(self) -> _Pool:
+        loop = asyncio.get_running_loop()
+        pool = self._pools.get(loop)
+        if pool is None:
+            pool = self._pools[loop] = _Pool(self._session(force_close=False), self._session(force_close=True))
+        return pool
+
+    def _session(self, *, force_close: bool) -> aiohttp.ClientSession:
+        tracing = aiohttp.TraceConfig()
+        tracing.on_connection_reuseconn.append(_note_reuse)
+        return aiohttp.ClientSession(
+            # The connection pool is unbounded and never the queue.
+            connector=aiohttp.TCPConnector(
+                limit=0,
+                ssl=self._tls or True,
+                force_close=force_close,
+                **({} if force_close else {"keepalive_timeout": KEEPALIVE_SECONDS}),
+            ),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            headers=self._headers,
+            timeout=aiohttp.ClientTimeout(total=None),
+            auto_decompress=False,
+            skip_auto_headers=("Accept-Encoding",),
+            read_bufsize=1 << 18,
+            trace_configs=[tracing],
+        )
+
+
+async def _note_reuse(_session: aiohttp.ClientSession, context: SimpleNamespace, _params: object) -> None:
+    if context.trace_request_ctx is not None:
+        context.trace_request_ctx.reused = True

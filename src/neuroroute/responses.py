@@ -1,0 +1,163 @@
+"""What comes back: chunks, the answer that they fold into, and what is told beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, NamedTuple, TypedDict, cast
+
+import msgspec
+
+from neuroroute.errors import LMStudioError
+from neuroroute.messages import AnyMessage, AssistantMessage, FunctionCall, ToolCall
+
+
+class TokenUsage(msgspec.Struct, frozen=True, kw_only=True):
+    """Tokens that a request took."""
+
+    prompt: int = 0
+    completion: int = 0
+    total: int = 0
+    estimated: bool = False
+    """The server did not count; these are estimates from the length of the texts."""
+
+
+class Note(msgspec.Struct, frozen=True):
+    """What was adapted, repaired, or is not as asked; the answer is usable all the same."""
+
+    code: str
+    """Stable: ``SYSTEM_MESSAGE_IGNORED``, ``DIFFERENT_MODEL``, ``REASONING_NOT_HONOURED``."""
+    message: str
+
+
+class Stats(msgspec.Struct, frozen=True, kw_only=True):
+    """What the server measured, where it says (LM Studio's ``stats``, llama.cpp's ``timings``)."""
+
+    tokens_per_second: float | None = None
+    """Speed of generation."""
+    prompt_tokens_per_second: float | None = None
+    """Speed of reading the prompt."""
+    time_to_first_token: float | None = None
+    """Seconds."""
+    generation_time: float | None = None
+    """Seconds."""
+
+
+class ToolCallFragment(msgspec.Struct, frozen=True, gc=False):
+    """A piece of a tool call in a stream."""
+
+    index: int
+    """Which call of the answer, counted from 0."""
+    id: str = ""
+    name: str = ""
+    arguments: str = ""
+
+
+class StreamingChunk(msgspec.Struct, gc=False):
+    """A piece of an answer. The last one, and only that, has ``done=True``."""
+
+    chunk: str = ""
+    """Text to show; may be empty."""
+    done: bool = False
+    model: str = ""
+    finish_reason: str | None = None
+    """On the last chunk: ``stop``, ``length``, ``tool_calls``, ``content_filter``."""
+    reasoning: str = ""
+    """What the model thinks before it answers; never part of ``chunk``."""
+    tool_calls: tuple[ToolCallFragment, ...] = ()
+    function_call: FunctionCall | None = None
+    usage: TokenUsage | None = None
+    """On the last chunk."""
+    error: bool = False
+    error_details: str | None = None
+    exception: LMStudioError | None = None
+    """On the last chunk of a failure, the typed error; ``exception.partial`` is what came before it."""
+
+
+class LMStudioResponse(TypedDict, total=False):
+    """The server's answer as it stands in ``ModelResponse.raw``."""
+
+    id: str
+    object: str
+    created: int
+    model: str
+    choices: list[dict[str, Any]]
+    usage: dict[str, Any]
+    stats: dict[str, Any]
+    system_fingerprint: str
+
+
+class ModelResponse(msgspec.Struct, kw_only=True, rename={"raw_json": "raw"}):
+    """A whole answer.
+
+    Goes to JSON with ``msgspec.json.encode(response)``, and back with ``msgspec.json.decode(data, type=ModelResponse)``.
+    """
+
+    text: str
+    """What the model said; ``""`` when there are only calls."""
+    tokens: TokenUsage
+    model: str
+    """The model that answered, as the server names it."""
+    processing_time: float
+    """Seconds from the call to the last byte, waits and retries included."""
+    messages: list[AnyMessage]
+    """The whole history sent, and the answer as its last message."""
+    reasoning: str = ""
+    finish_reason: str | None = None
+    """None when the answer broke off (as in ``error.partial``)."""
+    function_call: FunctionCall | None = None
+    tool_calls: tuple[ToolCall, ...] = ()
+    parsed: Any = None
+    """The typed answer, where a ``response_format`` was given."""
+    stats: Stats = Stats()
+    cached: bool = False
+    attempts: int = 1
+    """Attempts that were needed."""
+    host: str = ""
+    """Name and port of the host that answered."""
+    notes: tuple[Note, ...] = ()
+    raw_json: msgspec.Raw = msgspec.Raw(b"{}")
+    """The server's answer, byte for byte; of a stream, folded into the shape of a whole answer."""
+
+    @property
+    def raw(self) -> LMStudioResponse:
+        """The server's answer as a plain dict, decoded at each look."""
+        return cast("LMStudioResponse", msgspec.json.decode(self.raw_json))
+
+
+class Folded(NamedTuple):
+    """What the chunks of an answer amount to."""
+
+    text: str
+    reasoning: str
+    tool_calls: tuple[ToolCall, ...]
+
+    def message(self) -> AssistantMessage:
+        """The answer as the next message of the history; reasoning is not part of it."""
+        return AssistantMessage(content=self.text, tool_calls=self.tool_calls)
+
+
+def fold(chunks: Iterable[StreamingChunk]) -> Folded:
+    """Puts the chunks of an answer together; of a broken answer, as many as came."""
+    texts: list[str] = []
+    reasoning: list[str] = []
+    calls: dict[int, list[ToolCallFragment]] = {}
+    for chunk in chunks:
+        texts.append(chunk.chunk)
+        if chunk.reasoning:
+            reasoning.append(chunk.reasoning)
+        for fragment in chunk.tool_calls:
+            calls.setdefault(fragment.index, []).append(fragment)
+    return Folded("".join(texts), "".join(reasoning), tuple(_call(index, parts) for index, parts in calls.items()))
+
+
+def _call(index: int, fragments: list[ToolCallFragment]) -> ToolCall:
+    # LM Studio has been seen to send no id (#830), which would make the next turn a 400.
+    call_id = next((part.id for part in fragments if part.id), f"call_{index}")
+    name = next((part.name for part in fragments if part.name), "")
+    arguments = "".join([part.arguments for part in fragments])
+    return ToolCall(id=call_id, function=FunctionCall(name=name, arguments=arguments))
+
+
+def estimate_tokens(text: str) -> int:
+    """About how many tokens a text has, where no server counts: a quarter of its UTF-8 length, rounded up."""
+    return (len(text.encode("utf-8", "replace")) + 3) // 4

@@ -1,0 +1,232 @@
+"""What a server answered, as chunks: a whole answer is one, an event of a stream is one or none.
+
+Made for LM Studio's ``/v1/chat/completions`` and tolerant of what has been seen from it and from llama.cpp.
+Source: https://lmstudio.ai/docs/developer/openai-compat/chat-completions
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from neuroroute.responses import Folded, Stats, StreamingChunk, TokenUsage
+from neuroroute.wire.failures import failure_in_success
+from neuroroute.wire.reasoning import ThinkSplitter
+from neuroroute.wire.toolcalls import CallTracker, WireCall
+
+
+class _Delta(msgspec.Struct, gc=False):
+    content: str | None = None
+    reasoning_content: str | None = None
+    reasoning: str | None = None
+    tool_calls: list[WireCall] | None = None
+    role: str | None = None
+
+
+class _Choice(msgspec.Struct, gc=False):
+    delta: _Delta | None = None
+    finish_reason: str | None = None
+    message: _Delta | None = None
+
+
+class _Usage(msgspec.Struct, gc=False):
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    total_tokens: int | None = None
+
+
+class _Timings(msgspec.Struct, gc=False):
+    """llama.cpp's; milliseconds."""
+
+    prompt_per_second: float | None = None
+    predicted_per_second: float | None = None
+    prompt_ms: float | None = None
+    predicted_ms: float | None = None
+
+
+class _Payload(msgspec.Struct, gc=False):
+    """An event or a whole answer. Fields that only ``raw`` shows are not decoded here."""
+
+    choices: list[_Choice] | None = None
+    usage: _Usage | None = None
+    stats: Stats | None = None
+    timings: _Timings | None = None
+    error: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+
+
+class _Envelope(msgspec.Struct, gc=False):
+    model: str | None = None
+
+
+_decode_payload = msgspec.json.Decoder(_Payload).decode
+_decode_envelope = msgspec.json.Decoder(_Envelope).decode
+_encode = msgspec.json.Encoder().encode
+
+
+class AnswerDecoder:
+    """Decodes one answer, and keeps what concerns it as a whole."""
+
+    __slots__ = (
+        "_calls",
+        "_finishing",
+        "_first",
+        "_measuring",
+        "_put",
+        "_reasoning_key",
+        "_sent",
+        "_split_text",
+        "_splitter",
+        "_whole",
+        "began",
+        "ended",
+        "finish_reason",
+        "model",
+        "stats",
+        "usage",
+    )
+
+    def __init__(self, put: Callable[[StreamingChunk], None]) -> None:
+        self._put = put
+        self.model = ""
+        self.finish_reason: str | None = None
+        self.usage: TokenUsage | None = None
+        self.stats = Stats()
+        self.began = False
+        """Something of the answer came: text, reasoning or a call."""
+        self.ended = False
+        """``[DONE]`` came, or the answer was a whole one."""
+        self._calls = CallTracker()
+        self._splitter: ThinkSplitter | None = ThinkSplitter()
+        self._sent: list[str] = []
+        """The content as it was sent, while the splitter looked at it ..."""
+        self._split_text = 0
+        """... and how many characters of the text came from that."""
+        self._reasoning_key = "reasoning_content"
+        self._first = b""
+        self._finishing = b""
+        self._measuring = b""
+        self._whole = b""
+
+    @property
+    def complete(self) -> bool:
+        """An end was told; either sign of it is enough."""
+        return self.ended or self.finish_reason is not None
+
+    def events(self, events: list[bytes]) -> None:
+        """Puts the chunks of these events of a stream.
+
+        Raises:
+            LMStudioError: an event tells of a failure or does not decode; the chunks before it were put.
+        """
+        for data in events:
+            if data == b"[DONE]":
+                self.ended = True
+                break
+            self._event(data)
+
+    def whole(self, body: bytes) -> None:
+        """Puts the one chunk of a whole answer.
+
+        Raises:
+            LMStudioError: the body is an error, or no answer at all.
+        """
+        self._event(body)
+        self.finish()
+        self._whole = body
+        self.ended = True
+
+    def finish(self) -> None:
+        """Puts what was held back in case that it was a tag."""
+        if self._splitter is not None:
+            reasoning, text = self._splitter.finish()
+            self._split_text += len(text)
+            if reasoning or text:
+                self.began = True
+                self._put(StreamingChunk(text, False, self.model, None, reasoning))
+
+    def _event(self, data: bytes) -> None:
+        try:
+            payload = _decode_payload(data)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise failure_in_success(data, why=str(error), began=self.began) from error
+        choices = payload.choices
+        if choices is None or payload.error is not msgspec.UNSET:
+            raise failure_in_success(data, began=self.began)
+        if not self._first:
+            self._first = data
+            self.model = _decode_envelope(data).model or ""
+        if choices:
+            choice = choices[0]
+            delta = choice.delta or choice.message
+            if delta is not None:
+                # the splitter sees the first content of every answer, so what is put here is never the first chunk
+                if self._splitter is None and not (delta.tool_calls or delta.reasoning_content or delta.reasoning):
+                    if delta.content:
+                        self._put(StreamingChunk(delta.content, False, self.model))
+                else:
+                    self._delta(delta)
+            if choice.finish_reason:
+                self.finish_reason = choice.finish_reason
+                self._finishing = data
+        if payload.usage is not None or payload.timings is not None or payload.stats is not None:
+            self._measures(payload)
+            self._measuring = data
+
+    def _delta(self, delta: _Delta) -> None:
+        reasoning = delta.reasoning_content or ""
+        if delta.reasoning:
+            self._reasoning_key = "reasoning"
+            reasoning += delta.reasoning
+        text = delta.content or ""
+        if self._splitter is not None and text:
+            thought, text = self._split(self._splitter, text)
+            reasoning += thought
+        fragments = self._calls.fragments(delta.tool_calls) if delta.tool_calls else ()
+        if text or reasoning or fragments:
+            self.began = True
+            self._put(StreamingChunk(text, False, self.model, None, reasoning, fragments))
+
+    def _split(self, splitter: ThinkSplitter, content: str) -> tuple[str, str]:
+        self._sent.append(content)
+        reasoning, text = splitter.feed(content)
+        self._split_text += len(text)
+        if splitter.state == "text":  # from here on all content is text
+            self._splitter = None
+        return reasoning, text
+
+    def _measures(self, payload: _Payload) -> None:
+        if (usage := payload.usage) is not None:
+            prompt, completion = usage.prompt_tokens or 0, usage.completion_tokens or 0
+            self.usage = TokenUsage(
+                prompt=prompt, completion=completion, total=usage.total_tokens or prompt + completion
+            )
+        if (stats := payload.stats) is not None:
+            self.stats = stats
+        if (timings := payload.timings) is not None:
+            self.stats = Stats(
+                tokens_per_second=timings.predicted_per_second,
+                prompt_tokens_per_second=timings.prompt_per_second,
+                time_to_first_token=None if timings.prompt_ms is None else timings.prompt_ms / 1000,
+                generation_time=None if timings.predicted_ms is None else timings.predicted_ms / 1000,
+            )
+
+    def raw(self, folded: Folded) -> msgspec.Raw:
+        """The server's answer: a whole one byte for byte, a stream put into the same shape."""
+        if self._whole:
+            return msgspec.Raw(self._whole)
+        answer: dict[str, Any] = {}
+        for event in (self._first, self._finishing, self._measuring):
+            if event:
+                answer.update(msgspec.json.decode(event))
+        sent = "".join(self._sent)
+        thought = len(sent) != self._split_text  # the reasoning is in the content, not beside it
+        message: dict[str, Any] = {
+            "role": "assistant",
+            "content": sent + folded.text[self._split_text :],
+            self._reasoning_key: "" if thought else folded.reasoning,
+            "tool_calls": msgspec.to_builtins(folded.tool_calls),
+        }
+        choice = {"index": 0, "logprobs": None, "finish_reason": self.finish_reason, "message": message}
+        return msgspec.Raw(_encode({**answer, "object": "chat.completion", "choices": [choice]}))

@@ -1,0 +1,104 @@
+"""The body of a request, as bytes. A turn is encoded once and kept with its message."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from neuroroute.errors import ModelInvalidRequestError
+from neuroroute.messages import AnyMessage, MessageReader, message_from
+from neuroroute.requests import ChatRequest, history
+from neuroroute.responses import Note
+
+_encode = msgspec.json.Encoder().encode
+
+_SENT_AS_THEY_ARE = (
+    "max_tokens",
+    "temperature",
+    "top_p",
+    "frequency_penalty",
+    "presence_penalty",
+    "stop",
+    "seed",
+    "top_k",
+    "min_p",
+    "repeat_penalty",
+    "logit_bias",
+    "ttl",
+    "draft_model",
+)
+
+_EFFORT = {"off": "none", "on": "medium", "low": "low", "medium": "medium", "high": "high"}
+"""``/v1/chat/completions`` has no "on"; any effort turns reasoning on (LM Studio's staff in #2057)."""
+
+
+def encode_turn(message: AnyMessage) -> bytes:
+    """A message as it is sent."""
+    kept: dict[str, Any] = message.__dict__
+    turn: bytes | None = kept.get("turn")
+    if turn is None:
+        turn = kept["turn"] = _encode(message)
+    return turn
+
+
+def chat_request(
+    model: str,
+    prompt: str,
+    options: dict[str, Any],
+    reader: MessageReader,
+    *,
+    streaming: bool,
+    max_bytes: int,
+) -> ChatRequest:
+    """A request, with its body for ``/v1/chat/completions``.
+
+    Raises:
+        ModelInvalidRequestError: a message is wrong, nothing is to be sent, a text is not Unicode (a lone surrogate), or
+            the body is over the limit.
+    """
+    notes: list[Note] = []
+    messages = history(prompt, options, reader, notes)
+    model = options["model"] or model
+    try:
+        body = _body(model, messages, options, streaming)
+    except UnicodeEncodeError as error:
+        raise _not_unicode(prompt, options, messages) from error
+    if len(body) > max_bytes:
+        raise ModelInvalidRequestError(
+            f"the request has {len(body)} bytes, more than max_request_bytes={max_bytes}",
+            hint="Shorten the history, make images smaller, or raise max_request_bytes.",
+        )
+    return ChatRequest(model=model, messages=messages, body=body, streaming=streaming, options=options, notes=notes)
+
+
+def _body(model: str, messages: list[AnyMessage], options: dict[str, Any], streaming: bool) -> bytes:
+    fields = {name: value for name in _SENT_AS_THEY_ARE if (value := options[name]) is not None}
+    if (reasoning := options["reasoning"]) is not None:
+        fields["reasoning_effort"] = _EFFORT[reasoning]
+    fields["stream"] = streaming
+    if streaming:
+        fields["stream_options"] = {"include_usage": True}
+    if extra := options["extra"]:
+        fields |= extra
+    turns = b",".join([message.__dict__.get("turn") or encode_turn(message) for message in messages])
+    return b'{"model":%b,"messages":[%b],%b' % (_encode(model), turns, _encode(fields)[1:])
+
+
+def _not_unicode(prompt: str, options: dict[str, Any], messages: list[AnyMessage]) -> ModelInvalidRequestError:
+    given = list(options["messages"] or ())
+    places = [("prompt", prompt), *((name, value) for name, value in options.items() if name != "messages")]
+    places += [(f"messages[{index}]", message_from(value)) for index, value in enumerate(given)]
+    field = next((name for name, value in places if not _encodes(value)), "a message")
+    return ModelInvalidRequestError(
+        f"{field} holds a lone surrogate (half of a UTF-16 pair), which is not Unicode text",
+        hint="Decode the text properly, or drop it with text.encode('utf-8', 'ignore').decode().",
+    )
+
+
+def _encodes(value: Any) -> bool:
+    try:
+        _encode(value)
+    except UnicodeEncodeError:
+        return False
+    return True
