@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -43,12 +44,13 @@ class Recorder(LoopbackServer):
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
+        await super().__aenter__()
         self._path.write_bytes(b"")
         # no time limit: a model may load for minutes, and how long is part of what is recorded
         self._session = aiohttp.ClientSession(
             timeout=aiohttp.ClientTimeout(total=None), auto_decompress=False, cookie_jar=aiohttp.DummyCookieJar()
         )
-        return await super().__aenter__()
+        return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -63,8 +65,10 @@ class Recorder(LoopbackServer):
         headers = {name: value for name, value in received.headers.items() if name.lower() not in _NOT_PASSED_ON}
         headers["Accept-Encoding"] = "identity"
         try:
+            # not the bytes themselves: of more than 1 MiB aiohttp warns, and test runs make that an error
+            body = BytesIO(received.body) if received.body else None
             answer = await self._session.request(
-                received.method, url, data=received.body or None, headers=headers, allow_redirects=False
+                received.method, url, data=body, headers=headers, allow_redirects=False
             )
         except aiohttp.ClientError as error:
             return await transmit(request, of_json({"error": f"{url.origin()} did not answer: {error}"}, status=502))

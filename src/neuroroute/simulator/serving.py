@@ -133,15 +133,20 @@ class LoopbackServer:
         ready: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = Future()
 
         async def live() -> None:
-            try:
-                async with self:
-                    stop = asyncio.Event()
-                    ready.set_result((asyncio.get_running_loop(), stop))
-                    await stop.wait()
-            except OSError as error:
-                ready.set_exception(error)
+            async with self:
+                stop = asyncio.Event()
+                ready.set_result((asyncio.get_running_loop(), stop))
+                await stop.wait()
 
-        self._thread = threading.Thread(target=lambda: asyncio.run(live()), name="lmstudio", daemon=True)
+        def run() -> None:
+            try:
+                asyncio.run(live())
+            except BaseException as error:
+                if ready.done():
+                    raise
+                ready.set_exception(error)  # it belongs to who waits below
+
+        self._thread = threading.Thread(target=run, name="lmstudio", daemon=True)
         self._thread.start()
         loop, stop = ready.result()
         self._stop_thread = lambda: loop.call_soon_threadsafe(stop.set)
