@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import os
 import ssl
 import time
 from collections.abc import Mapping
 from random import Random
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from neuroroute.errors import ConfigurationError, LMStudioError, ModelInvalidRequestError
 from neuroroute.messages import MessageReader
@@ -31,19 +32,8 @@ if TYPE_CHECKING:
 _AVAILABLE_WITHIN_MS = 5000
 
 
-class LMStudioAdapter:
-    """A model in LM Studio.
-
-    ::
-
-        async with LMStudioAdapter("llama3") as adapter:
-            response = await adapter.generate_completion("What are the three laws of robotics?")
-            print(response.text)
-
-    Usable without ``async with`` (then ``await adapter.aclose()``), and made outside a running event loop: nothing
-    connects before the first call. Used from a second event loop, it opens connections of its own there; from threads
-    use :class:`~neuroroute.SyncLMStudioAdapter`.
-    """
+class Adapter:
+    """What the asynchronous and the blocking adapter have in common: all but the verbs that wait."""
 
     def __init__(
         self,
@@ -103,19 +93,64 @@ class LMStudioAdapter:
             max_request_bytes=_bytes("max_request_bytes", max_request_bytes),
             max_response_bytes=_bytes("max_response_bytes", max_response_bytes),
         )
+        self._prepare()
+
+    def _prepare(self) -> None:
+        """What a kind of adapter needs beside; a hook, so that the constructor is declared once."""
 
     @property
     def model_id(self) -> str:
         """The model that is asked, unless a call says another."""
         return self._model_id
 
-    def with_model(self, model_id: str, **defaults: Unpack[RequestOptions]) -> LMStudioAdapter:
+    def with_model(self, model_id: str, **defaults: Unpack[RequestOptions]) -> Self:
         """A sibling for another model: shares the connections, inherits the defaults."""
-        sibling = object.__new__(type(self))
+        sibling = copy.copy(self)
         sibling._model_id = _model_id(model_id)
         sibling._defaults = {**self._defaults, **checked(defaults, "with_model")}
-        sibling._core = self._core
         return sibling
+
+    def supports_streaming(self) -> bool:
+        """Every model in LM Studio streams."""
+        return True
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self._model_id!r} at {self._core.base_url}>"
+
+    def _request(
+        self,
+        verb: str,
+        prompt: str,
+        options: Mapping[str, Any] | None,
+        more: Mapping[str, Any],
+        *,
+        streaming: bool,
+    ) -> ChatRequest:
+        given = {**options, **more} if options else more
+        merged = {**self._defaults, **checked(given, verb)}
+        return chat_request(
+            self._model_id,
+            prompt,
+            merged,
+            self._core.reader,
+            streaming=streaming,
+            max_bytes=self._core.max_request_bytes,
+        )
+
+
+class LMStudioAdapter(Adapter):
+    """A model in LM Studio.
+
+    ::
+
+        async with LMStudioAdapter("llama3") as adapter:
+            response = await adapter.generate_completion("What are the three laws of robotics?")
+            print(response.text)
+
+    Usable without ``async with`` (then ``await adapter.aclose()``), and made outside a running event loop: nothing
+    connects before the first call. Used from a second event loop, it opens connections of its own there; from threads
+    use :class:`~neuroroute.SyncLMStudioAdapter`.
+    """
 
     async def generate_completion(
         self, prompt: str = "", options: RequestOptions | None = None, **more: Unpack[RequestOptions]
@@ -174,10 +209,6 @@ class LMStudioAdapter:
             return False
         return any(model.answers_to(self._model_id) for model in models)
 
-    def supports_streaming(self) -> bool:
-        """Every model in LM Studio streams."""
-        return True
-
     async def aclose(self) -> None:
         """Closes the connections of this event loop, those of siblings too; the next call opens new ones."""
         await self._core.aclose()
@@ -189,29 +220,6 @@ class LMStudioAdapter:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         await self.aclose()
-
-    def __repr__(self) -> str:
-        return f"<LMStudioAdapter {self._model_id!r} at {self._core.base_url}>"
-
-    def _request(
-        self,
-        verb: str,
-        prompt: str,
-        options: Mapping[str, Any] | None,
-        more: Mapping[str, Any],
-        *,
-        streaming: bool,
-    ) -> ChatRequest:
-        given = {**options, **more} if options else more
-        merged = {**self._defaults, **checked(given, verb)}
-        return chat_request(
-            self._model_id,
-            prompt,
-            merged,
-            self._core.reader,
-            streaming=streaming,
-            max_bytes=self._core.max_request_bytes,
-        )
 
 
 class _Core:

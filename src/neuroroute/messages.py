@@ -194,9 +194,10 @@ def _part(value: Any) -> ContentPart:
     if isinstance(value, str):
         return TextPart(text=value)
     try:
-        return msgspec.convert(value, ContentPart)
+        part: ContentPart = msgspec.convert(value, ContentPart)
     except msgspec.ValidationError as error:
         raise _refused("a part of content", error) from error
+    return part
 
 
 def _refused(what: str, error: msgspec.ValidationError) -> ModelInvalidRequestError:
@@ -229,11 +230,12 @@ def message_from(value: Any, field: str = "message") -> AnyMessage:
     if content is None and role == "assistant":  # nothing but calls, as other SDKs write it
         content = ""
     try:
-        return msgspec.convert({**value, "content": _content(content)}, AnyMessage)
+        message: AnyMessage = msgspec.convert({**value, "content": _content(content)}, AnyMessage)
     except msgspec.ValidationError as error:
         raise _refused(field, error) from error
     except ModelInvalidRequestError as error:
         raise ModelInvalidRequestError(f"{field}: {error.message}", hint=error.hint) from error
+    return message
 
 
 class MessageReader:

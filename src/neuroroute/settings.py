@@ -69,7 +69,7 @@ def find_settings(
         ConfigurationError: names the variable or parameter, and what would be right.
     """
     token = api_token if api_token is not None else environ.get("LM_API_TOKEN", "").strip() or None
-    if token is not None and not (isinstance(token, str) and token and token.isascii() and token.isprintable()):
+    if token is not None and not _is_header_text(token):
         raise ConfigurationError(
             f"{'LM_API_TOKEN' if api_token is None else 'api_token'} must be printable ASCII on one line, "
             "such as sk-lm-<id>:<key>"
@@ -86,6 +86,10 @@ def find_settings(
         manager,
         frozenset(asked),
     )
+
+
+def _is_header_text(value: Any) -> bool:
+    return isinstance(value, str) and bool(value) and value.isascii() and value.isprintable()
 
 
 def _url_from(environ: Mapping[str, str]) -> str:

@@ -88,12 +88,13 @@ class CompletionStream:
 
     async def aclose(self) -> None:
         """Leaves the stream; the connection is closed unless the answer had ended."""
-        self._leave()
+        self.close()
 
     def __del__(self) -> None:
-        self._leave()  # a loop was left with break
+        self.close()  # a loop was left with break
 
-    def _leave(self) -> None:
+    def close(self) -> None:
+        """What :meth:`aclose` does, for where nothing can be awaited; in the thread of the event loop only."""
         self._done = True
         if self._reply is not None:
             self._reply.close()
@@ -133,7 +134,7 @@ class CompletionStream:
     def _failed(self, error: LMStudioError) -> LMStudioError:
         """The error of an answer that had begun: it carries what came, and is final."""
         assert self._reply is not None  # noqa: S101
-        self._leave()
+        self.close()
         error.partial = self._folded()
         error.retryable = False
         error.attempts = self._reply.attempts
@@ -215,7 +216,11 @@ class ChunkStream:
 
     async def aclose(self) -> None:
         """Leaves the stream; the connection is closed unless the answer had ended."""
-        await self._stream.aclose()
+        self.close()
+
+    def close(self) -> None:
+        """What :meth:`aclose` does, for where nothing can be awaited; in the thread of the event loop only."""
+        self._stream.close()
 
 
 def _tokens(counted: TokenUsage | None, request: ChatRequest, folded: Folded) -> TokenUsage:

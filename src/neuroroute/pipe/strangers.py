@@ -33,7 +33,7 @@ def translated(error: Exception, connect_timeout_ms: float = 0) -> LMStudioError
     if isinstance(error, aiohttp.ClientPayloadError):
         return NetworkError("the answer was cut short")
     if isinstance(error, aiohttp.ServerDisconnectedError | OSError | aiohttp.ClientConnectionError):
-        return NetworkError(f"the connection was lost before an answer: {error or type(error).__name__}")
+        return NetworkError(f"the connection was lost before an answer: {str(error) or type(error).__name__}")
     if isinstance(error, aiohttp.InvalidURL):
         return ConfigurationError(f"base_url cannot be used: {error}")
     if isinstance(error, aiohttp.ClientError):

@@ -199,7 +199,7 @@ class Transport:
                 limit=0,
                 ssl=self._tls or True,
                 force_close=force_close,
-                **({} if force_close else {"keepalive_timeout": KEEPALIVE_SECONDS}),
+                keepalive_timeout=None if force_close else KEEPALIVE_SECONDS,
             ),
             cookie_jar=aiohttp.DummyCookieJar(),
             headers=self._headers,

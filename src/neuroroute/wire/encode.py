@@ -54,8 +54,8 @@ def chat_request(
     """A request, with its body for ``/v1/chat/completions``.
 
     Raises:
-        ModelInvalidRequestError: a message is wrong, nothing is to be sent, a text is not Unicode (a lone surrogate), or
-            the body is over the limit.
+        ModelInvalidRequestError: a message is wrong, nothing is to be sent, a text is not Unicode (a lone surrogate),
+            or the body is over the limit.
     """
     notes: list[Note] = []
     messages = history(prompt, options, reader, notes)

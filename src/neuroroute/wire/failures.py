@@ -205,9 +205,9 @@ def _known(said: _Said) -> LMStudioError | None:
     row = next((row for row in _ROWS if row.words.search(said.message)), None)
     if row is None:
         kind = _CODES.get(str(said.details.get("code"))) or _CODES.get(str(said.details.get("type")))
-        row = kind and _Row(_ANY, kind)
-    if not row:
-        return None
+        if kind is None:
+            return None
+        row = _Row(_ANY, kind)
     error = row.kind(said.message, details=said.details)
     if row.retryable is not None:
         error.retryable = row.retryable

@@ -8,8 +8,8 @@ _OPEN, _CLOSE = "<think>", "</think>"
 class ThinkSplitter:
     """Splits content into reasoning and text, however it was cut.
 
-    Only a block that the content begins with is reasoning: later tags are what the answer talks about. Text is held back
-    no longer than it may be part of a tag.
+    Only a block that the content begins with is reasoning: later tags are what the answer talks about. Text is held
+    back no longer than it may be part of a tag.
 
     ::
 

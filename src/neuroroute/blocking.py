@@ -1,0 +1,180 @@
+"""SyncLMStudioAdapter: the verbs of the adapter, declared, not written again.
+
+One event loop in a thread of its own runs them all, so that one adapter may be used from many threads.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import Callable, Coroutine
+from functools import wraps
+from types import TracebackType
+from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar, cast
+
+from neuroroute.adapter import Adapter, LMStudioAdapter
+from neuroroute.responses import ModelResponse, StreamingChunk
+from neuroroute.streams import ChunkStream, CompletionStream
+
+P = ParamSpec("P")
+R = TypeVar("R")
+T = TypeVar("T")
+S = TypeVar("S", bound=CompletionStream | ChunkStream)
+
+
+class _LoopThread:
+    """An event loop in a daemon thread, started on first use."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+
+    def run(self, coroutine: Coroutine[Any, Any, R]) -> R:
+        """The coroutine's result; what interrupts the caller (Ctrl-C) cancels it."""
+        future = asyncio.run_coroutine_threadsafe(coroutine, self._running())
+        try:
+            return future.result()
+        except BaseException:
+            future.cancel()
+            raise
+
+    def call_soon(self, action: Callable[[], None]) -> None:
+        """Runs the action in the loop's thread, if that is still there."""
+        loop = self._loop
+        if loop is not None:
+            with contextlib.suppress(RuntimeError):  # it stopped this very moment
+                loop.call_soon_threadsafe(action)
+
+    def stop(self) -> None:
+        """Ends the thread; a later use starts another."""
+        with self._lock:
+            loop, thread = self._loop, self._thread
+            self._loop = self._thread = None
+        if loop is not None and thread is not None:
+            loop.call_soon_threadsafe(loop.stop)
+            thread.join()
+            loop.close()
+
+    def _running(self) -> asyncio.AbstractEventLoop:
+        with self._lock:
+            if self._loop is None:
+                self._loop = asyncio.new_event_loop()
+                self._thread = threading.Thread(target=self._loop.run_forever, name="neuroroute", daemon=True)
+                self._thread.start()
+            return self._loop
+
+
+class _SyncStream(Generic[S]):
+    def __init__(self, stream: S, thread: _LoopThread) -> None:
+        self._stream: S = stream
+        self._thread = thread
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> StreamingChunk:
+        chunk = self._thread.run(self._take())
+        if chunk is None:
+            raise StopIteration
+        return chunk
+
+    def __enter__(self) -> Self:
+        self._thread.run(self._stream.__aenter__())
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        # A loop was left with break. Not waited for: this may run in any thread, the event loop's own included.
+        self._thread.call_soon(self._stream.close)
+
+    def close(self) -> None:
+        """Leaves the stream; the connection is closed unless the answer had ended."""
+        self._thread.run(self._stream.aclose())
+
+    async def _take(self) -> StreamingChunk | None:
+        # A coroutine may not raise StopAsyncIteration into a future.
+        async for chunk in self._stream:
+            return chunk
+        return None
+
+
+class SyncCompletionStream(_SyncStream[CompletionStream]):
+    """Chunks of an answer, blocking; raises typed errors, which carry what came so far in ``partial``."""
+
+    @property
+    def response(self) -> ModelResponse:
+        """The chunks taken so far, folded; whole once the last chunk was taken."""
+        return self._stream.response
+
+
+class SyncChunkStream(_SyncStream[ChunkStream]):
+    """The specification's form of a stream, blocking: a failure is its last chunk, never raised."""
+
+
+def _blocking(
+    verb: Callable[Concatenate[LMStudioAdapter, P], Coroutine[Any, Any, R]],
+) -> Callable[Concatenate[SyncLMStudioAdapter, P], R]:
+    @wraps(verb)
+    def blocking(self: SyncLMStudioAdapter, *args: P.args, **kwargs: P.kwargs) -> R:
+        return self.loop_thread.run(verb(self.asynchronous, *args, **kwargs))
+
+    return cast("Callable[Concatenate[SyncLMStudioAdapter, P], R]", blocking)
+
+
+def _streaming(
+    verb: Callable[Concatenate[LMStudioAdapter, P], T], kind: Callable[[T, _LoopThread], R]
+) -> Callable[Concatenate[SyncLMStudioAdapter, P], R]:
+    @wraps(verb)
+    def streaming(self: SyncLMStudioAdapter, *args: P.args, **kwargs: P.kwargs) -> R:
+        return kind(verb(self.asynchronous, *args, **kwargs), self.loop_thread)
+
+    return cast("Callable[Concatenate[SyncLMStudioAdapter, P], R]", streaming)
+
+
+class SyncLMStudioAdapter(Adapter):
+    """:class:`~neuroroute.LMStudioAdapter` for code without asyncio; safe in threads.
+
+    ::
+
+        with SyncLMStudioAdapter("llama3") as adapter:
+            print(adapter.generate_completion("What are the three laws of robotics?").text)
+    """
+
+    loop_thread: _LoopThread
+
+    generate_completion = _blocking(LMStudioAdapter.generate_completion)
+    stream = _streaming(LMStudioAdapter.stream, SyncCompletionStream)
+    generate_completion_stream = _streaming(LMStudioAdapter.generate_completion_stream, SyncChunkStream)
+    list_models = _blocking(LMStudioAdapter.list_models)
+    is_available = _blocking(LMStudioAdapter.is_available)
+
+    def _prepare(self) -> None:
+        self.loop_thread = _LoopThread()
+
+    @property
+    def asynchronous(self) -> LMStudioAdapter:
+        """The same adapter for asyncio; it shares everything with this one."""
+        adapter = LMStudioAdapter.__new__(LMStudioAdapter)
+        adapter.__dict__.update(self.__dict__)
+        return adapter
+
+    def close(self) -> None:
+        """Closes the connections and ends the thread, those of siblings too; the next call starts anew."""
+        self.loop_thread.run(self.asynchronous.aclose())
+        self.loop_thread.stop()
+
+    aclose = close
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
