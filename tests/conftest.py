@@ -1,17 +1,90 @@
-"""What the tests of all rooms share."""
+"""What the tests of all rooms share, and the laws that bind them: loopback only, no unlisted skip under CI."""
 
 from __future__ import annotations
 
 import asyncio
+import os
+import sys
 import threading
-from typing import TYPE_CHECKING
+from pathlib import Path
+from random import Random
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from neuroroute import LMStudioAdapter
 from neuroroute.engine import EmbeddedEngine
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import AsyncIterator, Iterator
+
+    from neuroroute.simulator import Simulator
+
+_LOOPBACK = ("127.", "::1", "localhost")
+_ALLOWED_SKIPS = frozenset(
+    line.partition("#")[0].strip()
+    for line in (Path(__file__).parent / "allowed_skips.txt").read_text(encoding="utf-8").splitlines()
+)
+
+
+def _only_loopback(event: str, args: tuple[Any, ...]) -> None:
+    host = None
+    if event == "socket.connect" and isinstance(args[1], tuple):
+        host = args[1][0]
+    elif event == "socket.getaddrinfo":
+        host = args[0]
+    if isinstance(host, bytes):
+        host = host.decode()
+    if host and not host.startswith(_LOOPBACK) and not host.endswith(".invalid"):
+        raise PermissionError(f"tests may only reach the loopback, not {host!r}")
+
+
+sys.addaudithook(_only_loopback)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    unlisted = _unlisted(terminalreporter)
+    if unlisted:
+        terminalreporter.section("skipped or xfailed, and not listed in tests/allowed_skips.txt")
+        terminalreporter.line("\n".join(unlisted))
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if os.environ.get("CI") and reporter is not None and _unlisted(reporter):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def _unlisted(reporter: pytest.TerminalReporter) -> list[str]:
+    reports = [*reporter.stats.get("skipped", ()), *reporter.stats.get("xfailed", ())]
+    return [report.nodeid for report in reports if report.nodeid not in _ALLOWED_SKIPS]
+
+
+class FakeClock:
+    """Time that passes only when somebody sleeps."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.slept: list[float] = []
+
+    def monotonic(self) -> float:
+        return self.now
+
+    async def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        self.now += seconds
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+async def adapter(lmstudio: Simulator, clock: FakeClock) -> AsyncIterator[LMStudioAdapter]:
+    """An adapter for the simulator whose back-offs take no time."""
+    async with LMStudioAdapter("llama3", base_url=lmstudio.url, clock=clock, random=Random(1)) as made:
+        yield made
 
 
 @pytest.fixture(scope="session")

@@ -213,7 +213,7 @@ class LMStudioAdapter(Adapter):
         """Closes the connections of this event loop, those of siblings too; the next call opens new ones."""
         await self._core.aclose()
 
-    async def __aenter__(self) -> LMStudioAdapter:
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(
@@ -304,8 +304,11 @@ class _Core:
 
 
 class _SystemClock:
-    monotonic = staticmethod(time.monotonic)
-    sleep = staticmethod(asyncio.sleep)
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
 
 
 def _model_id(value: Any) -> str:

@@ -1,14 +1,13 @@
 """What is said in a conversation: one small frozen type per role, tool calls, and parts of content.
 
-Messages are made with keywords and without ``role``; dicts of the same shape are accepted wherever a message is. They go
-to and from JSON with ``msgspec.json`` in the shape that ``/v1/chat/completions`` takes.
+Messages are made with keywords and without ``role``; dicts of the same shape are accepted wherever a message is. They
+go to and from JSON with ``msgspec.json`` in the shape that ``/v1/chat/completions`` takes.
 """
 
 from __future__ import annotations
 
 import base64
 import os
-from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeAlias
 
@@ -16,6 +15,7 @@ import msgspec
 from msgspec.structs import force_setattr
 
 from neuroroute.errors import ModelInvalidRequestError
+from neuroroute.jsontypes import is_array, is_dict, is_mapping, is_series, is_text
 
 Role: TypeAlias = Literal["system", "user", "assistant", "function", "tool"]
 
@@ -109,7 +109,7 @@ class ChatMessage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True,
 
     def __post_init__(self) -> None:
         force_setattr(self, "content", _content(self.content))
-        if self.name is not None and not isinstance(self.name, str):
+        if self.name is not None and not is_text(self.name):
             raise ModelInvalidRequestError(f"name must be a text, not {_kind(self.name)}")
 
     @property
@@ -181,9 +181,9 @@ def _kind(value: object) -> str:
 
 
 def _content(value: Any) -> Content:
-    if isinstance(value, str):
+    if is_text(value):
         return value
-    if not isinstance(value, (list, tuple)) or not value:
+    if not is_array(value) or not value:
         raise ModelInvalidRequestError(f"content must be a text or a list of parts, not {_kind(value)}")
     return tuple(_part(part) for part in value)
 
@@ -219,7 +219,7 @@ def message_from(value: Any, field: str = "message") -> AnyMessage:
     """
     if isinstance(value, _KINDS):
         return value
-    if not isinstance(value, Mapping):
+    if not is_mapping(value):
         raise ModelInvalidRequestError(f"{field} must be a message or a dict, not {_kind(value)}")
     role = value.get("role")
     if role == "developer":
@@ -250,18 +250,18 @@ class MessageReader:
         self._chars = 0
         self._max_chars = max_chars
 
-    def read(self, values: Iterable[Any]) -> list[AnyMessage]:
+    def read(self, values: Any) -> list[AnyMessage]:
         """The typed messages.
 
         Raises:
             ModelInvalidRequestError: names the message by its place.
         """
-        if isinstance(values, (str, bytes, Mapping)) or not isinstance(values, Iterable):
+        if not is_series(values):
             raise ModelInvalidRequestError(f"messages must be a list of messages, not {_kind(values)}")
         known = self._known
         messages: list[AnyMessage] = []
         for index, value in enumerate(values):
-            if type(value) is dict and len(value) == 2:
+            if is_dict(value) and len(value) == 2:
                 try:
                     messages.append(known[value["role"]][value["content"]])
                 except (KeyError, TypeError):  # new, other keys, or a list as content

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from neuroroute.errors import LMStudioError, ModelInvalidRequestError
+from neuroroute.jsontypes import is_array, is_mapping, is_text
 from neuroroute.messages import AnyMessage, ChatMessage, MessageReader, SystemMessage, UserMessage
 from neuroroute.responses import Note
 
@@ -126,22 +127,20 @@ def _text(value: Any) -> bool:
 
 
 def _texts(value: Any) -> bool:
-    return _text(value) or (isinstance(value, (list, tuple)) and bool(value) and all(map(_text, value)))
+    return _text(value) or (is_array(value) and bool(value) and all(map(_text, value)))
 
 
 def _biases(value: Any) -> bool:
     number = _number(-math.inf)
-    return isinstance(value, Mapping) and all(_text(key) and number(bias) for key, bias in value.items())
+    return is_mapping(value) and all(_text(key) and number(bias) for key, bias in value.items())
 
 
 def _headers(value: Any) -> bool:
-    return isinstance(value, Mapping) and all(
-        _text(name) and isinstance(text, str) and _one_line(name) and _one_line(text) for name, text in value.items()
-    )
+    return is_mapping(value) and all(_one_line(name) and _one_line(text) for name, text in value.items())
 
 
-def _one_line(text: str) -> bool:
-    return text.isprintable() and text.isascii()
+def _one_line(value: Any) -> bool:
+    return is_text(value) and value.isprintable() and value.isascii()
 
 
 _POSITIVE = _Rule(_number(0, open_low=True), "a number of milliseconds over 0")
@@ -177,7 +176,7 @@ _RULES: dict[str, _Rule] = {
     "logit_bias": _Rule(_biases, "a dict of token ids (as text) to numbers"),
     "ttl": _Rule(_integer(1), "a whole number of seconds of at least 1"),
     "draft_model": _Rule(_text, "a model id"),
-    "extra": _Rule(lambda value: isinstance(value, Mapping) and all(map(_text, value)), "a dict of fields of the body"),
+    "extra": _Rule(lambda value: is_mapping(value) and all(map(_text, value)), "a dict of fields of the body"),
     "extra_headers": _Rule(_headers, "a dict of printable ASCII texts"),
 }
 _MEANS_NOTHING = frozenset(name for name, rule in _RULES.items() if rule.default is not None) - {"system_message"}
@@ -232,9 +231,9 @@ def _not_json(value: Any, path: str) -> str | None:
         return None if math.isfinite(value) else path
     if value is None or isinstance(value, (str, int)):
         return None
-    if isinstance(value, Mapping):
+    if is_mapping(value):
         pairs = [(f"{path}[{key!r}]", item if isinstance(key, str) else object()) for key, item in value.items()]
-    elif isinstance(value, (list, tuple)):
+    elif is_array(value):
         pairs = [(f"{path}[{index}]", item) for index, item in enumerate(value)]
     else:
         return path
@@ -247,7 +246,7 @@ def history(prompt: str, options: Mapping[str, Any], reader: MessageReader, note
     Raises:
         ModelInvalidRequestError: a message is wrong, or there is nothing to send.
     """
-    if not isinstance(prompt, str):
+    if not is_text(prompt):
         raise ModelInvalidRequestError(f"prompt must be a text, not a value of type {type(prompt).__name__}")
     messages = [] if options["messages"] is None else reader.read(options["messages"])
     if prompt:

@@ -89,7 +89,7 @@ class LMStudioResponse(TypedDict, total=False):
 class ModelResponse(msgspec.Struct, kw_only=True, rename={"raw_json": "raw"}):
     """A whole answer.
 
-    Goes to JSON with ``msgspec.json.encode(response)``, and back with ``msgspec.json.decode(data, type=ModelResponse)``.
+    Goes to JSON with ``msgspec.json.encode(response)``, back with ``msgspec.json.decode(data, type=ModelResponse)``.
     """
 
     text: str

@@ -1,11 +1,11 @@
-"""An answer as its caller takes it: whole, as a stream that raises, or as the specification's stream that never does."""
+"""An answer as its caller takes it: whole, as a stream that raises, or as the specification's, which never does."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from time import perf_counter
 from types import TracebackType
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Self
 
 from neuroroute.errors import LMStudioError, ModelContentFilteredError, ModelNotFoundError
 from neuroroute.models import same_model
@@ -22,8 +22,6 @@ from neuroroute.responses import (
 
 if TYPE_CHECKING:
     from neuroroute.pipe.reply import Reply
-
-_S = TypeVar("_S", bound="CompletionStream | ChunkStream")
 
 
 class CompletionStream:
@@ -76,7 +74,7 @@ class CompletionStream:
             return chunk
         return await self._next()
 
-    async def __aenter__(self) -> CompletionStream:
+    async def __aenter__(self) -> Self:
         if self._reply is None:
             await self._begin()
         return self
@@ -188,8 +186,8 @@ class CompletionStream:
 class ChunkStream:
     """The specification's form: never raises for a server's failure.
 
-    Its last chunk, and only that, has ``done=True``, and ``error=True`` with ``error_details`` if the answer failed. The
-    connection is given back before that chunk is handed out, so ``break`` leaks nothing.
+    Its last chunk, and only that, has ``done=True``, and ``error=True`` with ``error_details`` if the answer failed.
+    The connection is given back before that chunk is handed out, so ``break`` leaks nothing.
     """
 
     __slots__ = ("_stream",)
@@ -206,7 +204,7 @@ class ChunkStream:
         except LMStudioError as error:
             return StreamingChunk("", True, error.model or "", error=True, error_details=str(error), exception=error)
 
-    async def __aenter__(self) -> ChunkStream:
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(

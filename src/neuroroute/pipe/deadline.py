@@ -17,8 +17,9 @@ def deadline(clock: Clock) -> Layer:
         request.deadline = clock.monotonic() + limit / 1000
         whole: float = request.options["total_timeout_ms"] if request.streaming else limit
         request.total_deadline = asyncio.get_running_loop().time() + whole / 1000
+        timer = asyncio.timeout(limit / 1000)
         try:
-            async with asyncio.timeout(limit / 1000) as timer:
+            async with timer:
                 return await send(request)
         except TimeoutError as error:
             if not timer.expired():

@@ -31,6 +31,7 @@ class Reply(Protocol):
         Raises:
             LMStudioError: the answer broke off; the connection is closed.
         """
+        ...
 
     def close(self) -> None:
         """Closes the connection, so that the server stops generating; no matter when, or how often."""
@@ -45,6 +46,7 @@ class Clock(Protocol):
 
     def monotonic(self) -> float:
         """Seconds that only go forward."""
+        ...
 
     async def sleep(self, seconds: float) -> None:
         """Waits; called for back-offs only."""

@@ -88,8 +88,9 @@ class Transport:
         limit = request.options["first_token_timeout_ms"]
         if limit is None or not request.streaming:
             return await self._attempt(request)
+        timer = asyncio.timeout(limit / 1000)
         try:
-            async with asyncio.timeout(limit / 1000) as timer:
+            async with timer:
                 return await self._attempt(request)
         except TimeoutError as error:
             if not timer.expired():
@@ -102,9 +103,10 @@ class Transport:
         Raises:
             LMStudioError: there was no answer.
         """
+        timer = asyncio.timeout(timeout_ms / 1000)
         try:
             async with (
-                asyncio.timeout(timeout_ms / 1000) as timer,
+                timer,
                 self._pool().kept.get(url, proxy=self._proxy, allow_redirects=False) as response,
             ):
                 return response.status, await self._body(response)

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from neuroroute.responses import Folded, Stats, StreamingChunk, TokenUsage
-from neuroroute.wire.failures import failure_in_success
+from neuroroute.wire.failures import UNDECODABLE, failure_in_success
 from neuroroute.wire.reasoning import ThinkSplitter
 from neuroroute.wire.toolcalls import CallTracker, WireCall
 
@@ -149,7 +149,7 @@ class AnswerDecoder:
     def _event(self, data: bytes) -> None:
         try:
             payload = _decode_payload(data)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except UNDECODABLE as error:
             raise failure_in_success(data, why=str(error), began=self.began) from error
         choices = payload.choices
         if choices is None or payload.error is not msgspec.UNSET:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
@@ -35,8 +35,8 @@ _EFFORT = {"off": "none", "on": "medium", "low": "low", "medium": "medium", "hig
 
 def encode_turn(message: AnyMessage) -> bytes:
     """A message as it is sent."""
-    kept: dict[str, Any] = message.__dict__
-    turn: bytes | None = kept.get("turn")
+    kept = cast("dict[str, bytes]", message.__dict__)  # the struct is frozen, its __dict__ is not
+    turn = kept.get("turn")
     if turn is None:
         turn = kept["turn"] = _encode(message)
     return turn

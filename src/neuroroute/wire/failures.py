@@ -28,6 +28,10 @@ from neuroroute.errors import (
     ModelUnavailableError,
     StreamInterruptedError,
 )
+from neuroroute.jsontypes import is_mapping
+
+UNDECODABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What msgspec raises for bytes that are not the JSON that was hoped for; the last for JSON nested too deep."""
 
 
 class _Row(NamedTuple):
@@ -55,7 +59,7 @@ _CONTEXT_WORDS = (
 _ROWS = (
     _row(r"unexpected endpoint or method", ConfigurationError, hint=_URL),
     _row(_CONTEXT_WORDS, ModelContextLengthError),
-    _row(r"invalid model identifier|model .* not found\. please specify", ModelNotFoundError),
+    _row(r"""invalid model identifier|model (["'].*["'] )?not found""", ModelNotFoundError),
     _row(r"no models? loaded", ModelUnavailableError, False, _LOAD),
     _row(r"model is not embedding", ModelInvalidRequestError, hint="Ask an embedding model for embeddings."),
     _row(r"failed to load model.*insufficient system resources", ModelUnavailableError, False, _MEMORY),
@@ -174,12 +178,12 @@ class _Said(NamedTuple):
 def _read(body: bytes) -> _Said:
     try:
         found = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except UNDECODABLE:
         return _Said(_plain(body), False, {})
-    if not isinstance(found, dict):
+    if not is_mapping(found):
         return _Said(str(found)[:_MOST], False, {})
     said = found.get("error")
-    if isinstance(said, dict):
+    if is_mapping(said):
         details = {key: value for key, value in said.items() if key != "message" and value is not None}
         message = said.get("message") or found.get("message") or ""
         return _Said(str(message)[:_MOST], True, details)
@@ -224,15 +228,15 @@ _CONTEXT_LENGTH = re.compile(r"(?:n_ctx\D{1,3}|context length of (?:only )?|cont
 
 
 def _numbers(said: _Said) -> dict[str, int]:
-    numbers = {}
+    numbers: dict[str, int] = {}
     for name, words, key in (
         ("prompt_tokens", _PROMPT_TOKENS, "n_prompt_tokens"),
         ("context_length", _CONTEXT_LENGTH, "n_ctx"),
     ):
         found = words.search(said.message)
-        value = said.details.get(key, found and found[1])
-        if value is not None:
-            numbers[name] = int(value)
+        value = said.details.get(key, found and int(found[1]))
+        if isinstance(value, int):
+            numbers[name] = value
     return numbers
 
 

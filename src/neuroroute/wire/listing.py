@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from neuroroute.models import ModelDetails, ModelInstance, ModelKind
-from neuroroute.wire.failures import failure_in_success
+from neuroroute.wire.failures import UNDECODABLE, failure_in_success
 
 
 class _Quantization(msgspec.Struct):
@@ -130,7 +130,7 @@ def decode_listing(body: bytes, shape: type[Any]) -> list[ModelDetails]:
     """
     try:
         listing = msgspec.json.decode(body, type=shape)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except UNDECODABLE as error:
         raise failure_in_success(body, why=str(error)) from error
     found: list[ModelDetails] = listing.details()
     return found

@@ -36,7 +36,7 @@ class ThinkSplitter:
                 self.state = "text"
                 return "", held
             self.state = "thinking"
-            held = begin[len(_OPEN) :].lstrip()
+            held = begin[len(_OPEN) :]
         if self.state == "thinking":
             return self._think(held)
         if self.state == "after":

@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from neuroroute import MalformedResponseError
+from neuroroute.wire.sse import SSEParser
+
+EVENTS = st.lists(
+    st.text(st.characters(codec="utf-8", exclude_characters="\r\n"), min_size=1).map(str.encode), min_size=1, max_size=6
+)
+
+
+def split_at(data: bytes, cuts: list[int]) -> list[bytes]:
+    places = [0, *sorted(cut % (len(data) + 1) for cut in cuts), len(data)]
+    return [data[a:b] for a, b in pairwise(places)]
+
+
+def parse(pieces: list[bytes], limit: int = 1 << 20) -> list[bytes]:
+    parser = SSEParser(limit)
+    return [event for piece in pieces for event in parser.feed(piece)]
+
+
+@given(EVENTS, st.sampled_from([b"\n", b"\r\n", b"\r"]), st.booleans(), st.lists(st.integers(0, 10_000)))
+def test_any_split_gives_the_same_events(events: list[bytes], newline: bytes, mark: bool, cuts: list[int]) -> None:
+    """However the network cuts the bytes, and whatever ends its lines, the events are the same."""
+    body = b"".join(b"data: " + event + newline * 2 for event in events)
+    assert parse(split_at((b"\xef\xbb\xbf" if mark else b"") + body, cuts)) == events
+
+
+@given(st.lists(st.binary(max_size=40), max_size=8))
+def test_arbitrary_bytes_raise_nothing_but_our_errors(pieces: list[bytes]) -> None:
+    """Whatever comes off the network, the parser gives events or its own error."""
+    try:
+        found = parse(pieces, limit=64)
+    except MalformedResponseError:
+        return
+    assert all(isinstance(event, bytes) for event in found)
+
+
+@given(st.binary(max_size=200), st.lists(st.integers(0, 10_000), max_size=5))
+def test_a_split_changes_nothing(body: bytes, cuts: list[int]) -> None:
+    """Events of arbitrary bytes do not depend on where they were cut."""
+    assert parse(split_at(body, cuts)) == parse([body])
+
+
+@pytest.mark.parametrize(
+    ("body", "events"),
+    [
+        (b": ping\n\ndata: a\n\n", [b"a"]),
+        (b"data: a\ndata: b\n\n", [b"a\nb"]),
+        (b"event: error\ndata: a\nid: 7\nretry: 5\n\n", [b"a"]),
+        (b"data:a\n\n", [b"a"]),
+        (b"data:  a\n\n", [b" a"]),
+        (b"data\n\n", [b""]),
+        (b"\n\n\ndata: a\n\n\n\ndata: b\n\n", [b"a", b"b"]),
+        (b"data: unfinished\n", []),
+        (b"database: a\n\n", []),
+        (b"data: a\r\n\r\ndata: b\r\r", [b"a", b"b"]),
+    ],
+)
+def test_what_the_standard_allows(body: bytes, events: list[bytes]) -> None:
+    """Comments, several data lines, other fields and blank lines are read as the standard says."""
+    assert parse([body]) == events
+    assert parse([bytes([byte]) for byte in body]) == events
+
+
+def test_an_event_has_a_size_limit() -> None:
+    """An event that never ends is an error before it fills the memory."""
+    parser = SSEParser(max_event_bytes=100)
+    assert parser.feed(b"data: " + b"x" * 90) == []
+    with pytest.raises(MalformedResponseError, match="larger than 100 bytes"):
+        parser.feed(b"xxxxx")
+
+
+def test_the_limit_is_for_one_event_not_for_all() -> None:
+    """Many small events may be more than the limit together."""
+    assert len(parse([b"data: 0123456789\n\n"] * 50, limit=40)) == 50
