@@ -1,0 +1,93 @@
+"""The floor: asyncio streams, hand-written HTTP/1.1, orjson.
+
+No time limits, no errors worth the name, no features: what any client on asyncio's streams costs at the very least.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+from urllib.parse import urlsplit
+
+import orjson
+from workload import API_KEY
+
+_Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
+class _Dechunker:
+    """Takes the chunked framing of HTTP/1.1 off."""
+
+    __slots__ = ("_rest",)
+
+    def __init__(self) -> None:
+        self._rest = b""
+
+    def feed(self, data: bytes) -> tuple[bytes, bool]:
+        """The chunks that are whole now, joined, and whether the body ended."""
+        data = self._rest + data
+        chunks: list[bytes] = []
+        at = 0
+        ended = False
+        while not ended and (line := data.find(b"\r\n", at)) >= 0:
+            size = int(data[at:line], 16)
+            stop = line + 2 + size
+            if stop + 2 > len(data):
+                break
+            chunks.append(data[line + 2 : stop])
+            at = stop + 2
+            ended = not size
+        self._rest = data[at:]
+        return b"".join(chunks), ended
+
+
+class Client:
+    async def open(self, base: str) -> None:
+        url = urlsplit(base)
+        self._address = (url.hostname, url.port)
+        self._head = (
+            f"POST {url.path}/chat/completions HTTP/1.1\r\nHost: {url.netloc}\r\nAccept: application/json\r\n"
+            f"Authorization: Bearer {API_KEY}\r\nContent-Type: application/json\r\nContent-Length: "
+        ).encode()
+        self._idle: list[_Connection] = []
+
+    async def _send(self, payload: dict[str, Any]) -> tuple[_Connection, bytes]:
+        connection = self._idle.pop() if self._idle else await asyncio.open_connection(*self._address, limit=1 << 20)
+        reader, writer = connection
+        body = orjson.dumps(payload)
+        writer.write(b"%b%d\r\n\r\n%b" % (self._head, len(body), body))
+        head = await reader.readuntil(b"\r\n\r\n")
+        if head[9:12] != b"200":
+            raise RuntimeError(head)
+        return connection, head
+
+    async def chat(self, messages: list[dict[str, Any]], model: str) -> tuple[str, int]:
+        connection, head = await self._send({"model": model, "messages": messages})
+        at = head.index(b"Content-Length: ") + 16
+        answer = orjson.loads(await connection[0].readexactly(int(head[at : head.index(b"\r", at)])))
+        self._idle.append(connection)
+        return answer["choices"][0]["message"]["content"], answer["usage"]["total_tokens"]
+
+    async def stream(self, messages: list[dict[str, Any]], model: str) -> tuple[int, int]:
+        taken = characters = 0
+        loads = orjson.loads
+        connection, _ = await self._send({"model": model, "messages": messages, "stream": True})
+        dechunker = _Dechunker()
+        rest = b""
+        ended = False
+        while not ended:
+            data, ended = dechunker.feed(await connection[0].read(65536))
+            *events, rest = (rest + data).split(b"\n\n")
+            for event in events:
+                if event == b"data: [DONE]":
+                    continue
+                choices = loads(event[6:])["choices"]
+                if choices and (text := choices[0]["delta"].get("content")):
+                    taken += 1
+                    characters += len(text)
+        self._idle.append(connection)
+        return taken, characters
+
+    async def close(self) -> None:
+        for _, writer in self._idle:
+            writer.close()

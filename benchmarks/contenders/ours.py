@@ -1,0 +1,30 @@
+"""NeuroRoute as its documentation uses it: every layer of the pipe, every default, histories as plain dicts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from workload import API_KEY
+
+from neuroroute import LMStudioAdapter
+
+
+class Client:
+    async def open(self, base: str) -> None:
+        self._adapter = LMStudioAdapter("bench-ns", base_url=base, api_token=API_KEY, system_message=None)
+
+    async def chat(self, messages: list[dict[str, Any]], model: str) -> tuple[str, int]:
+        response = await self._adapter.generate_completion(messages=messages, model=model)
+        return response.text, response.tokens.total
+
+    async def stream(self, messages: list[dict[str, Any]], model: str) -> tuple[int, int]:
+        taken = characters = 0
+        async with self._adapter.stream(messages=messages, model=model) as stream:
+            async for chunk in stream:
+                if text := chunk.chunk:
+                    taken += 1
+                    characters += len(text)
+        return taken, characters
+
+    async def close(self) -> None:
+        await self._adapter.aclose()
