@@ -109,11 +109,11 @@ class _Rule(msgspec.Struct, frozen=True):
     default: Any = None
 
 
-def _number(low: float, high: float = math.inf, *, open_low: bool = False) -> Check:
+def _number(low: float, high: float = 1e308, *, open_low: bool = False) -> Check:
     def check(value: Any) -> bool:
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             return False
-        return (low < value if open_low else low <= value) and value <= high and value != math.inf
+        return (low < value if open_low else low <= value) and value <= high
 
     return check
 
@@ -131,7 +131,7 @@ def _texts(value: Any) -> bool:
 
 
 def _biases(value: Any) -> bool:
-    number = _number(-math.inf)
+    number = _number(-1e308)
     return is_mapping(value) and all(_text(key) and number(bias) for key, bias in value.items())
 
 
@@ -143,7 +143,7 @@ def _one_line(value: Any) -> bool:
     return is_text(value) and value.isprintable() and value.isascii()
 
 
-_POSITIVE = _Rule(_number(0, open_low=True), "a number of milliseconds over 0")
+_POSITIVE = _Rule(_number(0, 1e12, open_low=True), "a number of milliseconds over 0")
 _PENALTY = _Rule(_number(-2, 2), "a number from -2 to 2", 0)
 
 _RULES: dict[str, _Rule] = {
@@ -163,7 +163,7 @@ _RULES: dict[str, _Rule] = {
     "first_token_timeout_ms": _POSITIVE,
     "connect_timeout_ms": _Rule(_POSITIVE.check, _POSITIVE.right, 5000),
     "max_retries": _Rule(_integer(0), "a whole number of at least 0"),
-    "initial_backoff": _Rule(_number(0), "a number of milliseconds of at least 0", 1000),
+    "initial_backoff": _Rule(_number(0, 1e12), "a number of milliseconds of at least 0", 1000),
     "reasoning": _Rule(
         lambda value: value in ("off", "on", "low", "medium", "high"), "one of off, on, low, medium, high"
     ),

@@ -4,10 +4,10 @@ from random import Random
 from typing import Any
 
 import pytest
-from conftest import FakeClock
 from hypothesis import given
 from hypothesis import strategies as st
 
+from conftest import FakeClock
 from neuroroute import (
     LMStudioAdapter,
     LMStudioError,
@@ -27,9 +27,7 @@ CRASHED = Fail(400, {"error": "The model has crashed without additional informat
 
 
 def request(streaming: bool = False, **options: Any) -> ChatRequest:
-    return ChatRequest(
-        model="m", messages=[], body=b"", streaming=streaming, options={**DEFAULTS, **options}, notes=[]
-    )
+    return ChatRequest(model="m", messages=[], body=b"", streaming=streaming, options={**DEFAULTS, **options}, notes=[])
 
 
 def delay(*failures: LMStudioError, policy: RetryPolicy | None = None, **options: Any) -> float | None:
