@@ -216,7 +216,7 @@ class AnswerDecoder:
         """The server's answer: a whole one byte for byte, a stream put into the same shape."""
         if self._whole:
             return msgspec.Raw(self._whole)
-        answer: dict[str, Any] = {}
+        answer: dict[str, Any] = {"stats": {}}
         for event in (self._first, self._finishing, self._measuring):
             if event:
                 answer.update(msgspec.json.decode(event))
@@ -225,6 +225,7 @@ class AnswerDecoder:
         message: dict[str, Any] = {
             "role": "assistant",
             "content": sent + folded.text[self._split_text :],
+            "reasoning_content": "",
             self._reasoning_key: "" if thought else folded.reasoning,
             "tool_calls": msgspec.to_builtins(folded.tool_calls),
         }
