@@ -1,0 +1,83 @@
+"""The whole pipe against a real language model; its structure is asserted, never its words."""
+
+from __future__ import annotations
+
+import pytest
+
+from neuroroute import LMStudioAdapter, ModelContextLengthError
+from neuroroute.engine import EmbeddedEngine
+
+pytestmark = pytest.mark.engine
+EXACT = {"temperature": 0, "max_tokens": 24, "extra": {"cache_prompt": False}}
+
+
+async def test_a_completion(engine: EmbeddedEngine) -> None:
+    """A real model answers, counts its tokens and says how fast it was."""
+    async with LMStudioAdapter(engine.model_id, base_url=engine.url) as adapter:
+        response = await adapter.generate_completion("What is the capital of France?", **EXACT)
+    assert response.text
+    assert response.model == engine.model_id
+    assert response.finish_reason in ("stop", "length")
+    assert 0 < response.tokens.completion <= 24
+    assert response.tokens.total == response.tokens.prompt + response.tokens.completion
+    assert not response.tokens.estimated
+    assert response.stats.tokens_per_second is not None
+    assert response.stats.tokens_per_second > 0
+    assert response.notes == ()
+
+
+async def test_a_stream_is_the_same_answer(engine: EmbeddedEngine) -> None:
+    """At temperature 0 the stream of a real model, folded, is its whole answer."""
+    async with LMStudioAdapter(engine.model_id, base_url=engine.url, **EXACT, seed=1) as adapter:
+        whole = await adapter.generate_completion("Count to five.")
+        async with adapter.stream("Count to five.") as stream:
+            chunks = [chunk async for chunk in stream]
+    assert len(chunks) > 3
+    assert (stream.response.text, stream.response.tokens) == (whole.text, whole.tokens)
+    assert stream.response.finish_reason == whole.finish_reason
+    assert stream.response.raw.keys() >= {"id", "created", "model", "choices", "usage"}
+
+
+async def test_a_conversation(engine: EmbeddedEngine) -> None:
+    """A second turn is answered with the first in view."""
+    async with LMStudioAdapter(engine.model_id, base_url=engine.url, **EXACT) as adapter:
+        first = await adapter.generate_completion("My name is Ada.")
+        history = [*first.messages, {"role": "user", "content": "What is my name? One word."}]
+        second = await adapter.generate_completion(messages=history)
+    assert "Ada" in second.text
+
+
+async def test_streams_one_after_the_other(engine: EmbeddedEngine) -> None:
+    """llama.cpp closes the socket after each stream although it promised to keep it: no call may fail for that."""
+    async with LMStudioAdapter(engine.model_id, base_url=engine.url, max_retries=0, **EXACT) as adapter:
+        for _ in range(3):
+            async with adapter.stream("Say hi.", max_tokens=3) as stream:
+                assert (await stream.whole()).attempts == 1
+            assert (await adapter.generate_completion("Say hi.", max_tokens=3)).attempts == 1
+
+
+async def test_leaving_a_stream_frees_the_engine(engine: EmbeddedEngine) -> None:
+    """After a stream was left early the engine answers the next call at once."""
+    async with LMStudioAdapter(engine.model_id, base_url=engine.url, temperature=0) as adapter:
+        async with adapter.stream("Write a very long story about the sea.", max_tokens=2000) as stream:
+            async for _ in stream:
+                break
+        response = await adapter.generate_completion("Say hi.", max_tokens=3, timeout_ms=15_000)
+    assert response.text
+
+
+async def test_an_overflow_has_its_numbers(engine: EmbeddedEngine) -> None:
+    """A prompt that does not fit is told with how much it is and how much fits."""
+    async with LMStudioAdapter(engine.model_id, base_url=engine.url) as adapter:
+        with pytest.raises(ModelContextLengthError) as caught:
+            await adapter.generate_completion("word " * 9000)
+    assert caught.value.prompt_tokens is not None
+    assert caught.value.context_length is not None
+    assert caught.value.prompt_tokens > caught.value.context_length == 8192
+
+
+async def test_it_is_listed(engine: EmbeddedEngine) -> None:
+    """The embedded engine lists its model, although it has none of LM Studio's own listings."""
+    async with LMStudioAdapter(engine.model_id, base_url=engine.url) as adapter:
+        assert [model.key for model in await adapter.list_models()] == [engine.model_id]
+        assert await adapter.is_available()
