@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from neuroroute import ConfigurationError, LMStudioAdapter, LMStudioError
-from neuroroute.models import same_model
+from neuroroute.details import same_model
 from neuroroute.simulator import Fail, Simulator
 
 

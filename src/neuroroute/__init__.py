@@ -5,6 +5,7 @@ All that is imported here is light; aiohttp loads with the first call, the engin
 
 from neuroroute.adapter import LMStudioAdapter
 from neuroroute.blocking import SyncChunkStream, SyncCompletionStream, SyncLMStudioAdapter
+from neuroroute.details import ModelDetails, ModelInstance
 from neuroroute.errors import (
     ConfigurationError,
     LMStudioError,
@@ -35,7 +36,6 @@ from neuroroute.messages import (
     ToolMessage,
     UserMessage,
 )
-from neuroroute.models import ModelDetails, ModelInstance
 from neuroroute.pipe.reply import Clock
 from neuroroute.pipe.retry import RetryPolicy
 from neuroroute.requests import RequestOptions

@@ -1,33 +1,25 @@
-"""LMStudioAdapter: every verb a few lines, and the list of layers."""
+"""LMStudioAdapter: every verb a few lines."""
 
 from __future__ import annotations
 
-import asyncio
 import copy
 import os
 import ssl
-import time
 from collections.abc import Mapping
 from random import Random
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, Unpack
+from typing import Any, Self, Unpack
 
-from neuroroute.errors import ConfigurationError, LMStudioError, ModelInvalidRequestError
-from neuroroute.messages import MessageReader
-from neuroroute.models import ModelDetails
-from neuroroute.pipe.deadline import deadline
-from neuroroute.pipe.reply import Clock, Reply, Send, pipe
-from neuroroute.pipe.retry import RetryPolicy, retry
+from neuroroute.core import Core, SystemClock
+from neuroroute.details import ModelDetails
+from neuroroute.errors import LMStudioError, ModelInvalidRequestError
+from neuroroute.pipe.reply import Clock
+from neuroroute.pipe.retry import RetryPolicy
 from neuroroute.requests import DEFAULTS, ChatRequest, RequestOptions, checked
 from neuroroute.responses import ModelResponse
-from neuroroute.settings import Settings, find_settings
+from neuroroute.settings import find_settings
 from neuroroute.streams import ChunkStream, CompletionStream
 from neuroroute.wire.encode import chat_request
-from neuroroute.wire.failures import failure
-from neuroroute.wire.listing import LISTINGS, decode_listing
-
-if TYPE_CHECKING:
-    from neuroroute.pipe.transport import Transport
 
 _AVAILABLE_WITHIN_MS = 5000
 
@@ -77,7 +69,7 @@ class Adapter:
         """
         self._model_id = _model_id(model_id)
         self._defaults = {**DEFAULTS, **checked(defaults, "LMStudioAdapter")}
-        self._core = _Core(
+        self._core = Core(
             settings=find_settings(
                 base_url=base_url,
                 timeout_ms=self._defaults["timeout_ms"],
@@ -88,7 +80,7 @@ class Adapter:
             tls=_of_kind("tls", tls, ssl.SSLContext),
             proxy=_of_kind("proxy", proxy, str),
             policy=_of_kind("retry", retry, RetryPolicy) or RetryPolicy(),
-            clock=clock or _SystemClock(),
+            clock=clock or SystemClock(),
             random=_of_kind("random", random, Random) or Random(),
             max_request_bytes=_bytes("max_request_bytes", max_request_bytes),
             max_response_bytes=_bytes("max_response_bytes", max_response_bytes),
@@ -195,8 +187,7 @@ class LMStudioAdapter(Adapter):
         Raises:
             LMStudioError: the server cannot be reached, or gives no listing.
         """
-        _, timeout_ms = await self._core.settings()
-        return await self._core.listing(self._defaults["timeout_ms"] or timeout_ms)
+        return await self._core.listing(self._defaults["timeout_ms"])
 
     async def is_available(self) -> bool:
         """Whether the server is up and the model is there, loaded or loadable.
@@ -220,95 +211,6 @@ class LMStudioAdapter(Adapter):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         await self.aclose()
-
-
-class _Core:
-    """What an adapter shares with its siblings: settings, the pipe, the connections at its end."""
-
-    def __init__(
-        self,
-        *,
-        settings: Settings,
-        tls: ssl.SSLContext | None,
-        proxy: str | None,
-        policy: RetryPolicy,
-        clock: Clock,
-        random: Random,
-        max_request_bytes: int,
-        max_response_bytes: int,
-    ) -> None:
-        self.reader = MessageReader()
-        self.max_request_bytes = max_request_bytes
-        self._settings = settings
-        self._resolved: tuple[str, float] | None = None
-        self._tls = tls
-        self._proxy = proxy
-        self._max_response_bytes = max_response_bytes
-        self._transport: Transport | None = None
-        self._send: Send = pipe(
-            deadline(clock),
-            retry(policy, clock, random),
-            transport=lambda request: self.transport.send(request),
-        )
-
-    @property
-    def base_url(self) -> str:
-        """The base URL, as far as it is known before a configuration manager was asked."""
-        return self._resolved[0] if self._resolved else self._settings.base_url
-
-    @property
-    def transport(self) -> Transport:
-        """The connections. aiohttp is imported here, so that importing this package stays light."""
-        if self._transport is None:
-            from neuroroute.pipe.transport import Transport
-
-            self._transport = Transport(
-                api_token=self._settings.api_token,
-                tls=self._tls,
-                proxy=self._proxy,
-                max_response_bytes=self._max_response_bytes,
-            )
-        return self._transport
-
-    async def settings(self) -> tuple[str, float]:
-        """Base URL and time limit (milliseconds); a configuration manager is asked once."""
-        if self._resolved is None:
-            self._resolved = await self._settings.resolved()
-        return self._resolved
-
-    async def reply(self, request: ChatRequest) -> Reply:
-        """Sends a request down the pipe."""
-        request.url, timeout_ms = self._resolved or await self.settings()
-        if request.options["timeout_ms"] is None:
-            request.options["timeout_ms"] = timeout_ms
-        return await self._send(request)
-
-    async def listing(self, timeout_ms: float) -> list[ModelDetails]:
-        """The server's models, from the first listing that it has."""
-        base_url, _ = await self.settings()
-        missing: LMStudioError | None = None
-        for path, shape in LISTINGS:
-            status, body = await self.transport.get(base_url.removesuffix("/v1") + path, timeout_ms)
-            try:
-                if status >= 300:
-                    raise failure(status, body, {})
-                return decode_listing(body, shape)
-            except LMStudioError as error:
-                missing = error
-        raise missing or ConfigurationError("there is no listing to ask for")
-
-    async def aclose(self) -> None:
-        """Closes the connections of this event loop."""
-        if self._transport is not None:
-            await self._transport.aclose()
-
-
-class _SystemClock:
-    def monotonic(self) -> float:
-        return time.monotonic()
-
-    async def sleep(self, seconds: float) -> None:
-        await asyncio.sleep(seconds)
 
 
 def _model_id(value: Any) -> str:

@@ -144,6 +144,9 @@ class SyncLMStudioAdapter(Adapter):
 
         with SyncLMStudioAdapter("llama3") as adapter:
             print(adapter.generate_completion("What are the three laws of robotics?").text)
+
+    Made as that one is. Its verbs take what those take, and block: ``generate_completion``, ``stream``,
+    ``generate_completion_stream``, ``list_models``, ``is_available``, ``with_model``, ``close``.
     """
 
     loop_thread: _LoopThread

@@ -67,7 +67,9 @@ class LMStudioError(Exception):
     status: int | None
     """The HTTP status, where there was an answer."""
     model: str | None
+    """The model that was asked."""
     host: str | None
+    """Name and port of the host that was asked."""
     attempts: int
     """How many attempts were made, this one included; 0 when nothing was sent."""
     details: dict[str, Any]

@@ -24,6 +24,7 @@ class FunctionCall(msgspec.Struct, frozen=True, kw_only=True):
     """A function that the model wants called."""
 
     name: str
+    """Which function."""
     arguments: str = "{}"
     """The arguments as JSON text, as the model wrote them."""
 
@@ -32,8 +33,10 @@ class ToolCall(msgspec.Struct, frozen=True, kw_only=True):
     """One call of a tool."""
 
     id: str
+    """What its result has to name."""
     type: str = "function"
     function: FunctionCall
+    """What to call."""
 
 
 class TextPart(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="text"):
@@ -138,7 +141,9 @@ class AssistantMessage(ChatMessage, frozen=True, kw_only=True, tag="assistant"):
     role: ClassVar[Role] = "assistant"
 
     function_call: FunctionCall | None = None
+    """A call, in the older form."""
     tool_calls: tuple[ToolCall, ...] = ()
+    """Calls; a list of dicts of the same shape is taken, too."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -166,6 +171,7 @@ class ToolMessage(ChatMessage, frozen=True, kw_only=True, tag="tool"):
     role: ClassVar[Role] = "tool"
 
     tool_call_id: str
+    """The id of the call that this is the result of."""
 
 
 AnyMessage: TypeAlias = SystemMessage | UserMessage | AssistantMessage | FunctionMessage | ToolMessage

@@ -1,60 +1,38 @@
-"""What models a server has."""
+"""Asking a server for its models; completions are never run for it, and no model is loaded."""
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
+from collections.abc import Awaitable, Callable
+from typing import TypeAlias
 
-import msgspec
+from neuroroute.details import ModelDetails
+from neuroroute.errors import LMStudioError
+from neuroroute.wire.failures import failure
+from neuroroute.wire.listing import LISTINGS, Listing, decode_listing
 
-ModelKind: TypeAlias = Literal["llm", "embedding", "unknown"]
-
-
-class ModelInstance(msgspec.Struct, frozen=True, kw_only=True):
-    """A copy of a model in memory."""
-
-    id: str
-    context_length: int | None = None
-    """Tokens that it was loaded with."""
-    parallel: int | None = None
-    """Requests that it answers at once."""
+Get: TypeAlias = Callable[[str, float], Awaitable[tuple[int, bytes]]]
+"""Status and body of a URL, within so many milliseconds."""
 
 
-class ModelDetails(msgspec.Struct, frozen=True, kw_only=True):
-    """One model, as far as the server tells; one type over every listing that LM Studio has."""
+async def list_models(get: Get, base_url: str, timeout_ms: float) -> list[ModelDetails]:
+    """The server's models, from the listing that tells most of those that it has.
 
-    key: str
-    """The id to ask for."""
-    source: Literal["v1", "v0", "openai"]
-    """Which listing told: ``/api/v1/models``, ``/api/v0/models`` or ``/v1/models``."""
-    kind: ModelKind = "unknown"
-    display_name: str = ""
-    publisher: str = ""
-    architecture: str = ""
-    quantization: str = ""
-    format: str = ""
-    """``gguf`` or ``mlx``."""
-    parameters: str = ""
-    """Their number as the publisher writes it, such as ``7B``."""
-    size_bytes: int | None = None
-    max_context_length: int | None = None
-    loaded: bool | None = None
-    """None where the listing does not tell."""
-    instances: tuple[ModelInstance, ...] = ()
-
-    def answers_to(self, model_id: str) -> bool:
-        """Whether a request for this id is a request for this model: keys match in any case, instance ids exactly."""
-        return same_model(model_id, self.key) or any(instance.id == model_id for instance in self.instances)
-
-
-def same_model(asked: str, answered: str) -> bool:
-    """Whether the model that answered is the one asked for.
-
-    It is, too, when it is an instance of it (``key:2``), or when only the publisher before the key was left out.
+    Raises:
+        LMStudioError: the server cannot be reached, or has no listing: then how the last of them failed.
     """
-    asked, answered = asked.casefold(), answered.casefold()
-    if asked == answered:
-        return True
-    key, _, instance = answered.rpartition(":")
-    if instance.isdecimal() and same_model(asked, key):
-        return True
-    return "/" not in asked and answered.endswith(f"/{asked}")
+    root = base_url.removesuffix("/v1")
+    *better, last = LISTINGS
+    for path, shape in better:
+        try:
+            return _decoded(await get(root + path, timeout_ms), shape)
+        except LMStudioError as error:
+            if error.status is None:  # nobody answered, and nobody will at another path
+                raise
+    return _decoded(await get(root + last[0], timeout_ms), last[1])
+
+
+def _decoded(answer: tuple[int, bytes], shape: type[Listing]) -> list[ModelDetails]:
+    status, body = answer
+    if status >= 300:
+        raise failure(status, body, {})
+    return decode_listing(body, shape)

@@ -61,10 +61,15 @@ class RequestOptions(TypedDict, total=False):
     strict_model: bool | None
     """An error instead of a note when another model answered. Default: False."""
     seed: int | None
+    """Makes sampling repeatable, where the engine honours it."""
     top_k: int | None
+    """Sample from the k most likely tokens only; 0 for all."""
     min_p: float | None
+    """0 to 1: leave out tokens less likely than this share of the likeliest."""
     repeat_penalty: float | None
+    """Over 0; more than 1 discourages repetition."""
     logit_bias: Mapping[str, float] | None
+    """Token ids (as text) and how much to favour or avoid them."""
     ttl: int | None
     """Seconds that a model loaded by this request stays loaded when idle."""
     draft_model: str | None
@@ -72,6 +77,7 @@ class RequestOptions(TypedDict, total=False):
     extra: Mapping[str, Any] | None
     """Further fields of the body, passed through."""
     extra_headers: Mapping[str, str] | None
+    """Further HTTP headers, printable ASCII."""
 
 
 class ChatRequest(msgspec.Struct, kw_only=True):

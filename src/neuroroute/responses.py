@@ -15,8 +15,11 @@ class TokenUsage(msgspec.Struct, frozen=True, kw_only=True):
     """Tokens that a request took."""
 
     prompt: int = 0
+    """Tokens that were sent."""
     completion: int = 0
+    """Tokens that came back, reasoning included."""
     total: int = 0
+    """Both together, as the server counts."""
     estimated: bool = False
     """The server did not count; these are estimates from the length of the texts."""
 
@@ -48,8 +51,11 @@ class ToolCallFragment(msgspec.Struct, frozen=True, gc=False):
     index: int
     """Which call of the answer, counted from 0."""
     id: str = ""
+    """The call's id, on the fragment that brings it."""
     name: str = ""
+    """The function's name, on the fragment that brings it."""
     arguments: str = ""
+    """A piece of the arguments' JSON text."""
 
 
 class StreamingChunk(msgspec.Struct, gc=False):
@@ -58,17 +64,23 @@ class StreamingChunk(msgspec.Struct, gc=False):
     chunk: str = ""
     """Text to show; may be empty."""
     done: bool = False
+    """Whether this is the last chunk."""
     model: str = ""
+    """The model that answers, as the server names it."""
     finish_reason: str | None = None
     """On the last chunk: ``stop``, ``length``, ``tool_calls``, ``content_filter``."""
     reasoning: str = ""
     """What the model thinks before it answers; never part of ``chunk``."""
     tool_calls: tuple[ToolCallFragment, ...] = ()
+    """Pieces of calls, their indices put right."""
     function_call: FunctionCall | None = None
+    """A completed call, in the older form."""
     usage: TokenUsage | None = None
     """On the last chunk."""
     error: bool = False
+    """On the last chunk, whether the answer failed."""
     error_details: str | None = None
+    """What happened and what to do next, as ``str(exception)``."""
     exception: LMStudioError | None = None
     """On the last chunk of a failure, the typed error; ``exception.partial`` is what came before it."""
 
@@ -95,6 +107,7 @@ class ModelResponse(msgspec.Struct, kw_only=True, rename={"raw_json": "raw"}):
     text: str
     """What the model said; ``""`` when there are only calls."""
     tokens: TokenUsage
+    """What it took."""
     model: str
     """The model that answered, as the server names it."""
     processing_time: float
@@ -102,19 +115,25 @@ class ModelResponse(msgspec.Struct, kw_only=True, rename={"raw_json": "raw"}):
     messages: list[AnyMessage]
     """The whole history sent, and the answer as its last message."""
     reasoning: str = ""
+    """What the model thought before it answered; never part of ``text``."""
     finish_reason: str | None = None
-    """None when the answer broke off (as in ``error.partial``)."""
+    """``stop``, ``length``, ``tool_calls``; None when the answer broke off (as in ``error.partial``)."""
     function_call: FunctionCall | None = None
+    """The call that the model asks for, in the older form."""
     tool_calls: tuple[ToolCall, ...] = ()
+    """The calls that the model asks for; ids are never empty."""
     parsed: Any = None
     """The typed answer, where a ``response_format`` was given."""
     stats: Stats = Stats()
+    """How fast it was, where the server says."""
     cached: bool = False
+    """Whether it came from a cache."""
     attempts: int = 1
     """Attempts that were needed."""
     host: str = ""
     """Name and port of the host that answered."""
     notes: tuple[Note, ...] = ()
+    """What was adapted, or is not as asked."""
     raw_json: msgspec.Raw = msgspec.Raw(b"{}")
     """The server's answer, byte for byte; of a stream, folded into the shape of a whole answer."""
 

@@ -7,8 +7,8 @@ from time import perf_counter
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+from neuroroute.details import same_model
 from neuroroute.errors import LMStudioError, ModelContentFilteredError, ModelNotFoundError
-from neuroroute.models import same_model
 from neuroroute.requests import ChatRequest
 from neuroroute.responses import (
     Folded,

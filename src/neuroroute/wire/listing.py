@@ -5,11 +5,11 @@ Source: https://lmstudio.ai/docs/developer/rest
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TypeAlias
 
 import msgspec
 
-from neuroroute.models import ModelDetails, ModelInstance, ModelKind
+from neuroroute.details import ModelDetails, ModelInstance, ModelKind
 from neuroroute.wire.failures import UNDECODABLE, failure_in_success
 
 
@@ -114,7 +114,9 @@ class _OpenAI(msgspec.Struct):
         return [ModelDetails(key=model.id, source="openai") for model in self.data]
 
 
-LISTINGS: tuple[tuple[str, type[_V1 | _V0 | _OpenAI]], ...] = (
+Listing: TypeAlias = _V1 | _V0 | _OpenAI
+
+LISTINGS: tuple[tuple[str, type[Listing]], ...] = (
     ("/api/v1/models", _V1),
     ("/api/v0/models", _V0),
     ("/v1/models", _OpenAI),
@@ -122,18 +124,16 @@ LISTINGS: tuple[tuple[str, type[_V1 | _V0 | _OpenAI]], ...] = (
 """Where to ask, the one that tells most first."""
 
 
-def decode_listing(body: bytes, shape: type[Any]) -> list[ModelDetails]:
+def decode_listing(body: bytes, shape: type[Listing]) -> list[ModelDetails]:
     """The models of a listing.
 
     Raises:
         LMStudioError: it is none; an unknown route answers 200 with an error (LM Studio #618).
     """
     try:
-        listing = msgspec.json.decode(body, type=shape)
+        return msgspec.json.decode(body, type=shape).details()
     except UNDECODABLE as error:
         raise failure_in_success(body, why=str(error)) from error
-    found: list[ModelDetails] = listing.details()
-    return found
 
 
 _KINDS: dict[str, ModelKind] = {"llm": "llm", "vlm": "llm", "embedding": "embedding", "embeddings": "embedding"}

@@ -1,0 +1,105 @@
+"""What an adapter shares with its siblings, and the list of layers."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import time
+from random import Random
+from typing import TYPE_CHECKING
+
+from neuroroute.details import ModelDetails
+from neuroroute.messages import MessageReader
+from neuroroute.models import list_models
+from neuroroute.pipe.deadline import deadline
+from neuroroute.pipe.reply import Clock, Reply, Send, pipe
+from neuroroute.pipe.retry import RetryPolicy, retry
+from neuroroute.requests import ChatRequest
+from neuroroute.settings import Settings
+
+if TYPE_CHECKING:
+    from neuroroute.pipe.transport import Transport
+
+
+class Core:
+    """What an adapter shares with its siblings: settings, the pipe, the connections at its end."""
+
+    def __init__(
+        self,
+        *,
+        settings: Settings,
+        tls: ssl.SSLContext | None,
+        proxy: str | None,
+        policy: RetryPolicy,
+        clock: Clock,
+        random: Random,
+        max_request_bytes: int,
+        max_response_bytes: int,
+    ) -> None:
+        self.reader = MessageReader()
+        self.max_request_bytes = max_request_bytes
+        self._settings = settings
+        self._resolved: tuple[str, float] | None = None
+        self._tls = tls
+        self._proxy = proxy
+        self._max_response_bytes = max_response_bytes
+        self._transport: Transport | None = None
+        self._send: Send = pipe(
+            deadline(clock),
+            retry(policy, clock, random),
+            transport=lambda request: self.transport.send(request),
+        )
+
+    @property
+    def base_url(self) -> str:
+        """The base URL, as far as it is known before a configuration manager was asked."""
+        return self._resolved[0] if self._resolved else self._settings.base_url
+
+    @property
+    def transport(self) -> Transport:
+        """The connections. aiohttp is imported here, so that importing this package stays light."""
+        if self._transport is None:
+            from neuroroute.pipe.transport import Transport
+
+            self._transport = Transport(
+                api_token=self._settings.api_token,
+                tls=self._tls,
+                proxy=self._proxy,
+                max_response_bytes=self._max_response_bytes,
+            )
+        return self._transport
+
+    async def settings(self) -> tuple[str, float]:
+        """Base URL and time limit (milliseconds); a configuration manager is asked once."""
+        if self._resolved is None:
+            self._resolved = await self._settings.resolved()
+        return self._resolved
+
+    async def reply(self, request: ChatRequest) -> Reply:
+        """Sends a request down the pipe."""
+        request.url, timeout_ms = self._resolved or await self.settings()
+        if request.options["timeout_ms"] is None:
+            request.options["timeout_ms"] = timeout_ms
+        return await self._send(request)
+
+    async def listing(self, timeout_ms: float | None = None) -> list[ModelDetails]:
+        """The server's models, each listing asked for within the time limit (milliseconds)."""
+        base_url, default_ms = await self.settings()
+        return await list_models(self.transport.get, base_url, timeout_ms or default_ms)
+
+    async def aclose(self) -> None:
+        """Closes the connections of this event loop."""
+        if self._transport is not None:
+            await self._transport.aclose()
+
+
+class SystemClock:
+    """Time as it is."""
+
+    def monotonic(self) -> float:
+        """Seconds that only go forward."""
+        return time.monotonic()
+
+    async def sleep(self, seconds: float) -> None:
+        """Waits."""
+        await asyncio.sleep(seconds)
