@@ -1,0 +1,75 @@
+"""``neuroroute models``: what the server has."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import msgspec
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+from rich.text import Text
+
+from neuroroute.cli.opening import Wish, opened
+from neuroroute.cli.streams import consoles
+from neuroroute.details import ModelDetails
+
+
+def models(wish: Wish, *, as_json: bool) -> None:
+    """Prints the models.
+
+    Raises:
+        LMStudioError: the server gives no listing.
+    """
+    console, aside = consoles(quiet=as_json)
+
+    async def listing() -> list[ModelDetails]:
+        async with opened(wish, aside, needs_model=False) as line:
+            return await line.adapter.list_models()
+
+    found = asyncio.run(listing())
+    if as_json:
+        console.file.write(msgspec.json.encode(found).decode() + "\n")
+    elif found:
+        console.print(table(found))
+    else:
+        aside.print("The server has no models. Download one in LM Studio, or with `lms get`.")
+
+
+def table(found: Sequence[ModelDetails], current: str = "") -> Table:
+    """The models as a table.
+
+    Args:
+        found: what the server listed.
+        current: the model that is asked; it gets a mark.
+    """
+    drawn = Table(box=SIMPLE_HEAD, pad_edge=False, header_style="bold")
+    drawn.add_column("model", overflow="fold")
+    for name in ("kind", "parameters", "quantization"):
+        drawn.add_column(name)
+    drawn.add_column("size", justify="right")
+    drawn.add_column("loaded")
+    drawn.add_column("context", justify="right")
+    for model in found:
+        key = Text(model.key, style="bold green" if model.loaded else "")
+        if current and model.answers_to(current):
+            key.append(" *")
+        drawn.add_row(key, *map(Text, cells(model)))
+    return drawn
+
+
+def cells(model: ModelDetails) -> tuple[str, ...]:
+    """What the table says of a model, after its key; a dash where the server does not tell."""
+    contexts = [str(instance.context_length) for instance in model.instances if instance.context_length]
+    most = f"up to {model.max_context_length}" if model.max_context_length else ""
+    return tuple(
+        text or "-"
+        for text in (
+            "" if model.kind == "unknown" else model.kind,
+            model.parameters,
+            model.quantization,
+            f"{model.size_bytes / 1e9:.1f} GB" if model.size_bytes else "",
+            {True: "yes", False: "no", None: ""}[model.loaded],
+            ", ".join(contexts) or most,
+        )
+    )

@@ -1,0 +1,131 @@
+"""Opens what was chosen: finds LM Studio or starts the embedded engine, and gives an adapter for it."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from rich.console import Console
+from rich.text import Text
+
+from neuroroute.adapter import LMStudioAdapter
+from neuroroute.cli.choice import DEFAULT_HOST, Choice, Engine, choose, default_model
+from neuroroute.details import same_model
+from neuroroute.errors import ConfigurationError
+from neuroroute.requests import checked
+from neuroroute.settings import find_settings
+
+if TYPE_CHECKING:
+    from neuroroute.engine import EmbeddedEngine, Progress
+
+_PROBE_SECONDS = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What the options of a command say of who is to answer, and how."""
+
+    engine: Engine | None = None
+    url: str | None = None
+    model: str | None = None
+    options: dict[str, Any] = field(default_factory=dict[str, Any])
+    """Options for every request; those that were not given are None."""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A line to a model."""
+
+    adapter: LMStudioAdapter
+    who: str
+    """Model and place, for a person."""
+
+
+@asynccontextmanager
+async def opened(wish: Wish, aside: Console, *, needs_model: bool = True) -> AsyncGenerator[Line]:
+    """An adapter for the engine and model that the wish leads to.
+
+    Args:
+        wish: what was asked for.
+        aside: stderr; told what answers, where nobody asked for it, and how far the engine is.
+        needs_model: whether a model must be settled; without it, the adapter only serves for listings.
+
+    Raises:
+        LMStudioError: nobody can answer, or an option is wrong.
+    """
+    options = checked({name: value for name, value in wish.options.items() if value is not None}, "the command line")
+    choice = choose(wish.engine, wish.url, os.environ, answers=lm_studio_answers, can_embed=_can_embed)
+    if choice.engine == "embedded":
+        async with (
+            _embedded(choice, wish.model, aside) as engine,
+            LMStudioAdapter(engine.model_id, base_url=engine.url, **options) as adapter,
+        ):
+            yield Line(adapter, f"{engine.model_id}, embedded llama.cpp")
+        return
+    async with LMStudioAdapter(wish.model or "unsettled", base_url=choice.base_url, **options) as adapter:
+        if needs_model and wish.model is None:
+            adapter = adapter.with_model(default_model(await adapter.list_models()))
+        yield Line(adapter, f"{adapter.model_id}, LM Studio at {_host(choice)}")
+
+
+def lm_studio_answers(host: str = DEFAULT_HOST) -> bool:
+    """Whether an LM Studio, or what looks like one, answers there; takes half a second at most per address."""
+    for path in ("/lmstudio-greeting", "/v1/models"):
+        connection = http.client.HTTPConnection(host, timeout=_PROBE_SECONDS)
+        try:
+            connection.request("GET", path)
+            response = connection.getresponse()
+            body: Any = json.loads(response.read(1 << 20))
+        except (OSError, http.client.HTTPException):
+            return False
+        except ValueError:
+            continue
+        finally:
+            connection.close()
+        if isinstance(body, dict) and ({"lmstudio", "data"} & body.keys() or response.status in (401, 403)):
+            return True
+    return False
+
+
+def _host(choice: Choice) -> str:
+    found = find_settings(base_url=choice.base_url, timeout_ms=None, api_token=None, app=None, environ=os.environ)
+    return urlsplit(found.base_url).netloc
+
+
+def _can_embed() -> bool:
+    return find_spec("xllamacpp") is not None and find_spec("platformdirs") is not None
+
+
+@asynccontextmanager
+async def _embedded(choice: Choice, model: str | None, aside: Console) -> AsyncGenerator[EmbeddedEngine]:
+    from neuroroute.cli.progress import EngineProgress
+    from neuroroute.engine import EmbeddedEngine
+
+    with EngineProgress(aside) as progress:
+
+        def take(step: Progress) -> None:
+            if model and not same_model(model, engine.model_id):
+                raise ConfigurationError(
+                    f"{choice.why or 'The embedded engine was asked for'}, and the embedded engine has one model: "
+                    f"{engine.model_id}",
+                    hint=f"Leave --model {model} out, or start LM Studio's server.",
+                )
+            if step.phase == "load" and step.done == 0 and choice.why:
+                aside.print(
+                    Text(f"{choice.why}; answering with the embedded {engine.model_id} (llama.cpp).", style="dim")
+                )
+            progress(step)
+
+        engine = EmbeddedEngine(on_progress=take)
+        await engine.start()
+    try:
+        yield engine
+    finally:
+        await engine.aclose()

@@ -1,0 +1,192 @@
+"""The commands and their options, and the one place where errors become exit codes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from neuroroute.cli.choice import Engine
+from neuroroute.cli.exits import CUT_OFF, INTERRUPTED, MEANINGS, as_object, exit_code, explained
+from neuroroute.errors import LMStudioError
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_EPILOG = "\b\nExit codes:\n" + "\n".join(f"  {code:>3}  {meaning}" for code, meaning in MEANINGS)
+
+
+class _Command(click.Command):
+    """A command whose failures end in one message and an exit code."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        from neuroroute.cli.streams import is_broken_pipe, prepare, write_no_more
+
+        prepare()
+        try:
+            code = super().invoke(ctx)
+        except LMStudioError as error:
+            _tell(error, as_json=ctx.params.get("as_json", False))
+            code = exit_code(error)
+        except KeyboardInterrupt:
+            code = INTERRUPTED
+        except OSError as error:
+            if not is_broken_pipe(error):
+                raise
+            write_no_more()
+            code = CUT_OFF
+        if code:
+            ctx.exit(code)
+
+
+class _Program(click.Group):
+    command_class = _Command
+
+
+def _tell(error: LMStudioError, *, as_json: bool) -> None:
+    if as_json:
+        import msgspec
+
+        click.echo(msgspec.json.encode(as_object(error)))
+        return
+    from rich.text import Text
+
+    from neuroroute.cli.streams import consoles
+
+    _, aside = consoles()
+    aside.print(Text(explained(error), style="red"))
+
+
+_MODEL = click.option("--model", metavar="ID", help="The model to ask. Default: the one that is loaded.")
+
+
+def _who(command: F) -> F:
+    """The options that say who answers."""
+    for option in (
+        click.option("--url", metavar="URL", help="LM Studio's address. Default: LMSTUDIO_URL, else localhost:1234."),
+        click.option(
+            "--engine",
+            type=click.Choice(["lmstudio", "embedded"]),
+            help="Who answers. Default: LM Studio where it runs, else the embedded engine.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def _how(command: F) -> F:
+    """The options of a request."""
+    for option in (
+        _MODEL,
+        click.option("--timeout", type=float, metavar="SECONDS", help="How long to wait for the answer to begin."),
+        click.option("--max-tokens", type=int, metavar="N", help="The longest answer; -1 for no limit. Default: 1024."),
+        click.option("--temperature", type=float, metavar="T", help="0 is sober, 1 is lively. Default: 0.7."),
+        click.option("--system", metavar="TEXT", help="How the model is to behave."),
+    ):
+        command = option(command)
+    return command
+
+
+def _options(temperature: float | None, max_tokens: int | None, timeout: float | None) -> dict[str, Any]:
+    return {
+        "temperature": temperature,
+        "max_tokens": max_tokens,
+        "timeout_ms": None if timeout is None else timeout * 1000,
+    }
+
+
+@click.group(cls=_Program, epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="neuroroute", message="%(prog)s %(version)s")
+def program() -> None:
+    """Talk with a local model: in LM Studio, or in the embedded engine where there is none."""
+
+
+@program.command(epilog=_EPILOG)
+@click.argument("prompt", nargs=-1)
+@click.option("--image", "images", multiple=True, metavar="FILE", help="A PNG or JPEG to ask about; repeatable.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object; on failure with `error`.")
+@click.option("--no-stream", is_flag=True, help="Print the answer when it is whole.")
+@_how
+@_who
+def ask(
+    *,
+    prompt: Sequence[str],
+    images: Sequence[str],
+    as_json: bool,
+    no_stream: bool,
+    system: str | None,
+    temperature: float | None,
+    max_tokens: int | None,
+    timeout: float | None,
+    engine: Engine | None,
+    url: str | None,
+    model: str | None,
+) -> None:
+    """Ask one question. What is piped in is appended to it; - reads it from the terminal."""
+    from neuroroute.cli.ask import ask as run
+    from neuroroute.cli.opening import Wish
+
+    options = {**_options(temperature, max_tokens, timeout), "system_message": system}
+    run(prompt, images, Wish(engine, url, model, options), as_json=as_json, streamed=not no_stream)
+
+
+@program.command(epilog=_EPILOG)
+@_how
+@_who
+def chat(
+    *,
+    system: str | None,
+    temperature: float | None,
+    max_tokens: int | None,
+    timeout: float | None,
+    engine: Engine | None,
+    url: str | None,
+    model: str | None,
+) -> int:
+    """Have a conversation. Piped in, each line is a turn."""
+    from neuroroute.cli.chat import chat as run
+    from neuroroute.cli.opening import Wish
+
+    return run(Wish(engine, url, model, _options(temperature, max_tokens, timeout)), system)
+
+
+@program.command(epilog=_EPILOG)
+@click.option("--json", "as_json", is_flag=True, help="A JSON list; on failure an object with `error`.")
+@_who
+def models(*, as_json: bool, engine: Engine | None, url: str | None) -> None:
+    """List the models."""
+    from neuroroute.cli.models import models as run
+    from neuroroute.cli.opening import Wish
+
+    run(Wish(engine, url), as_json=as_json)
+
+
+@program.command(epilog=_EPILOG)
+@_MODEL
+@_who
+def demo(*, engine: Engine | None, url: str | None, model: str | None) -> None:
+    """See a short real conversation."""
+    from neuroroute.cli.demo import demo as run
+    from neuroroute.cli.opening import Wish
+
+    run(Wish(engine, url, model, {"temperature": 0.0, "max_tokens": 400}))
+
+
+@program.command(
+    epilog=_EPILOG,
+    context_settings={"allow_interspersed_args": False},
+    options_metavar="[OPTIONS] [--]",
+)
+@click.argument("command", nargs=-1, type=click.UNPROCESSED)
+@click.option("--model-file", type=click.Path(path_type=Path), metavar="FILE", help="A GGUF file of yours.")
+@click.option("--context-length", type=int, default=8192, show_default=True, metavar="N", help="In tokens.")
+@click.option("--parallel", type=int, default=2, show_default=True, metavar="N", help="Requests answered at once.")
+def engine(*, command: Sequence[str], model_file: Path | None, context_length: int, parallel: int) -> int:
+    """Run the embedded engine.
+
+    Until Ctrl-C; or as long as COMMAND runs, which finds the engine's address in LMSTUDIO_URL.
+    """
+    from neuroroute.cli.engine import engine as run
+
+    return run(command, model_path=model_file, context_length=context_length, parallel=parallel)

@@ -1,0 +1,211 @@
+"""Shows an answer while it is made: plain where a program reads, drawn as Markdown where a person does."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from types import TracebackType
+from typing import IO, TYPE_CHECKING, Protocol, Self
+
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.live import Live
+from rich.markdown import Markdown
+from rich.segment import Segment
+from rich.spinner import Spinner
+from rich.text import Text
+
+from neuroroute.cli.blocks import printable, settled
+from neuroroute.cli.streams import unechoed
+
+if TYPE_CHECKING:
+    from neuroroute.responses import ModelResponse
+    from neuroroute.streams import CompletionStream
+
+
+class Screen(Protocol):
+    """Where one answer is shown. What was shown stays when it is left, however that happens."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None: ...
+
+    def reasoning(self, text: str) -> None:
+        """More of what the model thinks."""
+
+    def text(self, text: str) -> None:
+        """More of what it says."""
+
+
+async def show(stream: CompletionStream, screen: Screen) -> ModelResponse:
+    """Reads an answer to its end and shows it as it comes.
+
+    Raises:
+        LMStudioError: it failed; what came stays on the screen.
+    """
+    with screen:
+        async with stream:
+            async for chunk in stream:
+                if chunk.reasoning:
+                    screen.reasoning(chunk.reasoning)
+                if chunk.chunk:
+                    screen.text(chunk.chunk)
+    return stream.response
+
+
+def screen_for(console: Console, aside: Console) -> Screen:
+    """The screen that suits what is connected.
+
+    Args:
+        console: stdout.
+        aside: stderr.
+    """
+    if console.is_terminal and not console.is_dumb_terminal:
+        return Drawn(console)
+    return Plain(console.file, aside)
+
+
+class Plain:
+    """The text as it comes and nothing else; reasoning goes to stderr, and only to a person."""
+
+    def __init__(self, file: IO[str], aside: Console) -> None:
+        self._file = file
+        self._for_person = file.isatty()
+        self._aside = aside
+        self._last = "\n"
+        self._thinking = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._think_no_more()
+        if not self._last.endswith("\n"):
+            self._write("\n")
+
+    def reasoning(self, text: str) -> None:
+        """See :class:`Screen`."""
+        if self._aside.is_terminal:
+            self._thinking = True
+            self._aside.print(Text(printable(text), style="dim"), end="", soft_wrap=True)
+
+    def text(self, text: str) -> None:
+        """See :class:`Screen`."""
+        self._think_no_more()
+        self._write(printable(text) if self._for_person else text)
+
+    def _think_no_more(self) -> None:
+        if self._thinking:
+            self._thinking = False
+            self._aside.print()
+
+    def _write(self, text: str) -> None:
+        self._last = text or self._last
+        self._file.write(text)
+        self._file.flush()
+
+
+class Drawn:
+    """Markdown on a terminal.
+
+    Blocks that cannot change any more are printed for good and scroll away; only the block that still grows is drawn
+    again and again, at most as much of it as fits the screen, and printed whole at its end. So an answer taller than
+    the screen neither flickers nor leaves copies of itself behind.
+    """
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._thought = ""
+        self._tail = ""
+        self._gap = False
+        """Something stands above, from which the next block keeps a line's distance."""
+        self._live = Live(
+            console=console,
+            get_renderable=self._window,
+            refresh_per_second=12,
+            transient=True,
+            redirect_stdout=False,
+            redirect_stderr=False,
+        )
+        self._drawing = ExitStack()
+
+    def __enter__(self) -> Self:
+        self._drawing.enter_context(unechoed(self._console.file.fileno()))
+        self._drawing.enter_context(self._live)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        thought, self._thought, tail, self._tail = self._thought, "", self._tail, ""
+        self._drawing.close()
+        self._print_thought(thought)
+        if tail.strip():
+            self._print(Markdown(tail))
+
+    def reasoning(self, text: str) -> None:
+        """See :class:`Screen`."""
+        *lines, self._thought = (self._thought + printable(text)).split("\n")
+        for line in lines:
+            self._print_thought(line)
+
+    def text(self, text: str) -> None:
+        """See :class:`Screen`."""
+        if self._thought:
+            thought, self._thought = self._thought, ""
+            self._print_thought(thought)
+        self._tail += printable(text)
+        if "\n" in text:
+            blocks, self._tail = settled(self._tail)
+            for block in blocks:
+                self._print(Markdown(block))
+
+    def _print_thought(self, line: str) -> None:
+        if line.strip():
+            self._console.print(Text(line, style="dim italic"))
+            self._gap = True
+
+    def _print(self, block: Markdown) -> None:
+        gap, self._gap = self._gap, True
+        self._console.print(_Lines(block, gap=gap))
+
+    def _window(self) -> RenderableType:
+        # Called from rich's thread, twelve times a second.
+        if self._tail.strip():
+            return _Lines(Markdown(self._tail), gap=self._gap, fitting=True)
+        if self._thought.strip():
+            return _Lines(Text(self._thought, style="dim italic"), fitting=True)
+        return _SPINNER if not self._gap else Text("")
+
+
+_SPINNER = Spinner("dots", style="dim")
+
+
+class _Lines:
+    """Something without the empty lines around it, after an empty line of ours if it needs one."""
+
+    def __init__(self, whole: RenderableType, *, gap: bool = False, fitting: bool = False) -> None:
+        self._whole = whole
+        self._gap = gap
+        self._fitting = fitting
+        """Only as many of the last lines as fit the screen."""
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        lines = console.render_lines(self._whole, options.update(height=None), pad=False)
+        said = [number for number, line in enumerate(lines) if any(segment.text.strip() for segment in line)]
+        lines = lines[said[0] : said[-1] + 1] if said else []
+        if self._gap:
+            lines.insert(0, [])
+        for line in lines[-max(1, options.size.height - 2) :] if self._fitting else lines:
+            yield from _unpadded(line)
+            yield Segment.line()
+
+
+def _unpadded(line: list[Segment]) -> list[Segment]:
+    """The line without spaces that cannot be seen at its end: whoever copies it does not want them."""
+    end = len(line)
+    while end and not line[end - 1].text.strip() and not ((style := line[end - 1].style) and style.bgcolor):
+        end -= 1
+    return line[:end]
