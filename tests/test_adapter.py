@@ -48,6 +48,7 @@ def test_making_an_adapter_connects_nothing() -> None:
         ({"proxy": 5}, "proxy"),
         ({"retry": 3}, "retry"),
         ({"random": 5}, "random"),
+        ({"slots": 0}, "slots"),
         ({"max_request_bytes": 0}, "max_request_bytes"),
         ({"max_response_bytes": 1.5}, "max_response_bytes"),
     ],

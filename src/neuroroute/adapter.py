@@ -37,6 +37,7 @@ class Adapter:
         tls: ssl.SSLContext | None = None,
         proxy: str | None = None,
         retry: RetryPolicy | None = None,
+        slots: int | None = None,
         clock: Clock | None = None,
         random: Random | None = None,
         max_request_bytes: int = 32 << 20,
@@ -56,6 +57,7 @@ class Adapter:
             tls: for https with certificates of your own.
             proxy: URL of an HTTP proxy; the environment's proxies are not used.
             retry: how retries wait; how many is ``max_retries``.
+            slots: how many requests a host takes at once for a model (LM Studio: 4); more wait, up to 1000, in order.
             clock: for tests; read and slept on for back-offs.
             random: for tests; the source of jitter.
             max_request_bytes: a larger body is refused before it is sent.
@@ -80,10 +82,11 @@ class Adapter:
             tls=_of_kind("tls", tls, ssl.SSLContext),
             proxy=_of_kind("proxy", proxy, str),
             policy=_of_kind("retry", retry, RetryPolicy) or RetryPolicy(),
+            slots=None if slots is None else _at_least_1("slots", slots),
             clock=clock or SystemClock(),
             random=_of_kind("random", random, Random) or Random(),
-            max_request_bytes=_bytes("max_request_bytes", max_request_bytes),
-            max_response_bytes=_bytes("max_response_bytes", max_response_bytes),
+            max_request_bytes=_at_least_1("max_request_bytes", max_request_bytes),
+            max_response_bytes=_at_least_1("max_response_bytes", max_response_bytes),
         )
         self._prepare()
 
@@ -219,9 +222,9 @@ def _model_id(value: Any) -> str:
     return value
 
 
-def _bytes(name: str, value: Any) -> int:
+def _at_least_1(name: str, value: Any) -> int:
     if type(value) is not int or value < 1:
-        raise ModelInvalidRequestError(f"{name} is {value!r:.60}; it must be a whole number of bytes of at least 1")
+        raise ModelInvalidRequestError(f"{name} is {value!r:.60}; it must be a whole number of at least 1")
     return value
 
 

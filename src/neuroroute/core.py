@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from neuroroute.details import ModelDetails
 from neuroroute.messages import MessageReader
 from neuroroute.models import list_models
+from neuroroute.pipe.admit import admit
 from neuroroute.pipe.deadline import deadline
 from neuroroute.pipe.reply import Clock, Reply, Send, pipe
 from neuroroute.pipe.retry import RetryPolicy, retry
@@ -31,6 +32,7 @@ class Core:
         tls: ssl.SSLContext | None,
         proxy: str | None,
         policy: RetryPolicy,
+        slots: int | None,
         clock: Clock,
         random: Random,
         max_request_bytes: int,
@@ -47,6 +49,7 @@ class Core:
         self._send: Send = pipe(
             deadline(clock),
             retry(policy, clock, random),
+            admit(slots),
             transport=lambda request: self.transport.send(request),
         )
 

@@ -8,6 +8,7 @@
     ├── ModelTimeoutError               MODEL_TIMEOUT           yes   (also a TimeoutError)
     ├── ModelRateLimitedError           MODEL_RATE_LIMITED      yes
     ├── ModelQuotaExceededError         MODEL_QUOTA_EXCEEDED    no
+    ├── ModelBusyError                  MODEL_BUSY              later
     ├── ModelAuthenticationError        MODEL_AUTHENTICATION    no
     ├── ModelContentFilteredError       MODEL_CONTENT_FILTERED  no
     ├── ModelInvalidRequestError        MODEL_INVALID_REQUEST   no    (also a ValueError)
@@ -144,6 +145,15 @@ class ModelQuotaExceededError(LMStudioError):
 
     code = "MODEL_QUOTA_EXCEEDED"
     default_hint = "Raise the quota at the proxy that answered, or use another key."
+
+
+class ModelBusyError(LMStudioError):
+    """Our own queue for the model is full; nothing was sent."""
+
+    code = "MODEL_BUSY"
+    default_retryable = True
+    retries = 0  # the same queue at once is no better
+    default_hint = "Send fewer requests at once, or ask again later."
 
 
 class ModelAuthenticationError(LMStudioError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from neuroroute.errors import (
@@ -40,6 +41,7 @@ class EventReply:
     """
 
     __slots__ = (
+        "_actions",
         "_failure",
         "_idle",
         "_last_sign",
@@ -76,6 +78,7 @@ class EventReply:
         self._waiting = False
         self._failure: LMStudioError | None = None
         self._over = False
+        self._actions: list[Callable[[], None]] = []
         self._timer: asyncio.TimerHandle | None = None
 
     async def begin(self) -> None:
@@ -104,9 +107,15 @@ class EventReply:
     def close(self) -> None:
         """See :class:`~neuroroute.pipe.reply.Reply`."""
         if not self._over:
-            self._over = True
-            self._stop_timer()
             self._response.close()
+            self._finish()
+
+    def when_over(self, action: Callable[[], None]) -> None:
+        """See :class:`~neuroroute.pipe.reply.Reply`."""
+        if self._over:
+            action()
+        else:
+            self._actions.append(action)
 
     async def _read(self) -> bool:
         if self._failure is not None:
@@ -162,10 +171,15 @@ class EventReply:
         except (*STRANGERS, TimeoutError):
             self.close()
         else:
-            self._over = True
-            self._stop_timer()
             self._response.release()
+            self._finish()
         return bool(self.ready)
+
+    def _finish(self) -> None:
+        self._over = True
+        self._stop_timer()
+        for action in self._actions:
+            action()
 
     def _hurry(self) -> None:
         self._idle = min(self._idle, AFTER_FINISH_SECONDS)

@@ -36,6 +36,9 @@ class Reply(Protocol):
     def close(self) -> None:
         """Closes the connection, so that the server stops generating; no matter when, or how often."""
 
+    def when_over(self, action: Callable[[], None]) -> None:
+        """Has the action done once, when the answer has ended, broken off or been left: now, if it has."""
+
 
 Send: TypeAlias = Callable[[ChatRequest], Awaitable[Reply]]
 Layer: TypeAlias = Callable[[ChatRequest, Send], Awaitable[Reply]]

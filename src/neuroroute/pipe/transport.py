@@ -7,6 +7,7 @@ import io
 import ssl
 import time
 from collections import deque
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import NamedTuple
 from weakref import WeakKeyDictionary
@@ -50,6 +51,10 @@ class WholeReply:
 
     def close(self) -> None:
         """Nothing is open."""
+
+    def when_over(self, action: Callable[[], None]) -> None:
+        """It is over."""
+        action()
 
 
 class _Pool(NamedTuple):

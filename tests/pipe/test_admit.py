@@ -1,0 +1,150 @@
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from neuroroute import LMStudioAdapter, ModelBusyError
+from neuroroute.pipe import admit
+from neuroroute.pipe.admit import Gate
+from neuroroute.simulator import Answer, Fail, Simulator
+
+
+class GateMachine(RuleBasedStateMachine):
+    """Tasks enter, leave and are cancelled in any order, at any moment."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loop = asyncio.new_event_loop()
+        self.gate = Gate(3)
+        self.outside: list[asyncio.Task[None]] = []
+        self.inside: list[int] = []
+        self.order: list[int] = []
+        self.count = 0
+
+    def teardown(self) -> None:
+        for task in self.outside:
+            task.cancel()
+        self.settle()
+        self.loop.close()
+
+    def settle(self) -> None:
+        for _ in range(4):
+            self.loop.run_until_complete(asyncio.sleep(0))
+
+    async def enter(self, number: int) -> None:
+        await self.gate.enter()
+        self.inside.append(number)
+        self.order.append(number)
+
+    @rule()
+    def come(self) -> None:
+        self.outside.append(self.loop.create_task(self.enter(self.count)))
+        self.count += 1
+
+    @precondition(lambda self: self.inside)
+    @rule()
+    def leave(self) -> None:
+        self.inside.pop(0)
+        self.gate.leave()
+
+    @precondition(lambda self: self.outside)
+    @rule(which=st.integers(0, 1000))
+    def cancel(self, which: int) -> None:
+        self.outside[which % len(self.outside)].cancel()
+
+    @invariant()
+    def never_too_many(self) -> None:
+        assert len(self.inside) <= 3
+
+    @invariant()
+    def first_come_first_served(self) -> None:
+        assert self.order == sorted(self.order)
+
+    @rule()
+    def settled(self) -> None:
+        """Once everybody had their turn, nobody waits while a slot is free."""
+        self.settle()
+        waiting = [task for task in self.outside if not task.done()]
+        assert not waiting or len(self.inside) == 3
+        assert repr(self.gate) == f"<Gate {len(self.inside)} of 3 slots taken, {len(waiting)} waiting>"
+
+
+GateMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestGate = GateMachine.TestCase
+
+
+async def most_at_once(adapter: LMStudioAdapter, lmstudio: Simulator, calls: int) -> int:
+    inside, most = 0, 0
+
+    async def answer(_: Any) -> Answer:
+        nonlocal inside, most
+        inside += 1
+        most = max(most, inside)
+        await asyncio.sleep(0.02)
+        inside -= 1
+        return Answer("hello")
+
+    lmstudio.script(answer)
+    await asyncio.gather(*(adapter.generate_completion("hi") for _ in range(calls)))
+    return most
+
+
+@pytest.mark.parametrize(("slots", "expected"), [(None, 4), (2, 2), (9, 9)])
+async def test_a_model_gets_as_many_requests_as_it_has_slots(
+    lmstudio: Simulator, slots: int | None, expected: int
+) -> None:
+    """No more requests are sent at once than the host takes for a model; by default four, as LM Studio has it."""
+    async with LMStudioAdapter("llama3", base_url=lmstudio.url, slots=slots) as adapter:
+        assert await most_at_once(adapter, lmstudio, 12) == expected
+
+
+async def test_a_full_queue_refuses_at_once(lmstudio: Simulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beyond the queue's end a call fails at once, is not sent, and is not retried."""
+    monkeypatch.setattr(admit, "MAX_WAITING", 2)
+    lmstudio.fail(Fail(silent="hang"))
+    async with LMStudioAdapter("llama3", base_url=lmstudio.url, slots=1) as adapter:
+        tasks = [asyncio.create_task(adapter.generate_completion("hi")) for _ in range(3)]
+        await lmstudio.wait_for_requests(1)
+        with pytest.raises(ModelBusyError, match="2 requests wait") as caught:
+            await adapter.generate_completion("hi")
+        assert (caught.value.attempts, caught.value.retryable) == (1, True)
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+        assert (await adapter.generate_completion("hi")).text == "You said: hi"
+
+
+@pytest.mark.parametrize("how", ["read", "left", "failed"])
+async def test_a_stream_holds_its_slot_until_it_is_over(lmstudio: Simulator, how: str) -> None:
+    """A stream gives its slot back when it has ended, was left, or has failed; not before."""
+    lmstudio.answer(Answer(chunks=["a", "b", "c"], delay_between=0.01))
+    async with LMStudioAdapter("llama3", base_url=lmstudio.url, slots=1) as adapter:
+        stream = adapter.stream("hi", idle_timeout_ms=1 if how == "failed" else None)
+        await anext(stream)
+        waiting = asyncio.create_task(adapter.generate_completion("hi"))
+        await asyncio.sleep(0.005)
+        assert len(lmstudio.requests) == 1
+        if how == "left":
+            await stream.aclose()
+        elif how == "read":
+            await stream.whole()
+        else:
+            with pytest.raises(TimeoutError):
+                await stream.whole()
+        assert (await asyncio.wait_for(waiting, 1)).text == "You said: hi"
+
+
+async def test_models_do_not_wait_for_each_other(lmstudio: Simulator) -> None:
+    """Slots are a model's: another model is answered while one is busy."""
+    lmstudio.fail(Fail(silent="hang"))
+    async with LMStudioAdapter("llama3", base_url=lmstudio.url, slots=1) as adapter:
+        busy = asyncio.create_task(adapter.generate_completion("hi"))
+        await lmstudio.wait_for_requests(1)
+        assert (await adapter.with_model("qwen3-8b").generate_completion("hi")).text
+        busy.cancel()
+        await asyncio.wait([busy])
