@@ -29,7 +29,7 @@ def settled(text: str) -> tuple[list[str], str]:
     starts = sorted({token.map[0] for token in _parser().parse(text[:end]) if token.level == 0 and token.map})
     if len(starts) < 2:
         return [], text
-    lines = text[:end].splitlines(keepends=True)
+    lines = [f"{line}\n" for line in text[: end - 1].split("\n")]  # as the parser counts them; splitlines() knows more
     blocks = ["".join(lines[start:stop]) for start, stop in pairwise(starts)]
     return blocks, "".join(lines[starts[-1] :]) + text[end:]
 

@@ -50,7 +50,7 @@ def stdin_is_piped() -> bool:
 
 @contextmanager
 def unechoed(terminal: int) -> Generator[None]:
-    """Keys pressed meanwhile, Ctrl-C among them, are not written into what is drawn; they are kept for the prompt.
+    """Keys pressed meanwhile, Ctrl-C among them, are not written into what is drawn.
 
     Args:
         terminal: its file descriptor.

@@ -1,0 +1,144 @@
+"""``neuroroute chat``, piped and on a terminal."""
+
+from __future__ import annotations
+
+import stat
+import sys
+
+import pytest
+
+from neuroroute.simulator import Answer, StreamFault
+
+needs_terminal = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no pseudo-terminals of this kind")
+
+
+def turns(lmstudio) -> list[list[str]]:
+    """The texts of each request, system message left out."""
+    return [
+        [message["content"] for message in request.json["messages"] if message["role"] != "system"]
+        for request in lmstudio.requests
+        if request.path == "/v1/chat/completions"
+    ]
+
+
+# ── Piped ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_piped_lines_are_turns(run, lmstudio):
+    """Each line is a turn that knows those before it; stdout holds the answers."""
+    told = run("chat", piped="one\ntwo\n")
+    assert told.stdout == "You said: one\nYou said: two\n"
+    assert turns(lmstudio) == [["one"], ["one", "You said: one", "two"]]
+
+
+def test_a_piped_block_is_one_turn(run, lmstudio):
+    """Lines between three quotation marks are one turn."""
+    run("chat", piped='"""\none\ntwo\n"""\n')
+    assert turns(lmstudio) == [["one\ntwo"]]
+
+
+def test_a_failed_turn_does_not_end_the_chat(run, lmstudio):
+    """A failure leaves the history as it was, /retry asks again, and the exit code tells of it."""
+    lmstudio.answer("1")
+    lmstudio.answer(Answer("x y z", stream_fault=StreamFault("cut", after=2)))
+    lmstudio.answer("2", times=2)
+    told = run("chat", piped="one\ntwo\n/retry\nthree\n")
+    assert turns(lmstudio)[1:] == [["one", "1", "two"], ["one", "1", "two"], ["one", "1", "two", "2", "three"]]
+    assert "as it was" in told.stderr
+    assert told.returncode == 1
+
+
+def test_commands_work_piped(run_here, lmstudio, tmp_path):
+    """Commands are no turns; they change the conversation as they say."""
+    file = tmp_path / "talk.md"
+    run_here(
+        "chat", "--system", "A", piped=f"one\n/undo\n/system B\n/model qwen3-8b\ntwo\n/save {file}\n/exit\nthree\n"
+    )
+    assert turns(lmstudio) == [["one"], ["two"]]
+    body = lmstudio.requests[-1].json
+    assert (body["model"], body["messages"][0]["content"]) == ("qwen3-8b", "B")
+    assert file.read_text("utf-8") == "## System\n\nB\n\n## You\n\ntwo\n\n## qwen3-8b\n\nYou said: two\n"
+
+
+def test_wrong_commands_change_nothing(run_here, lmstudio, tmp_path):
+    """An unknown command or model, and a file that exists, are told of with what would be right."""
+    there = tmp_path / "there.json"
+    there.write_text("mine", "utf-8")
+    told = run_here("chat", piped=f"/modle\n/model qwen\n/save {there}\n/retry\n/undo\n/history\n").stderr
+    for said in ("did you mean /model", "Did you mean qwen3-8b?", "exists already", "Nothing was asked", "Nothing was"):
+        assert said in told
+    assert there.read_text("utf-8") == "mine"
+    assert turns(lmstudio) == []
+
+
+# ── On a terminal ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@needs_terminal
+def test_ctrl_c_stops_the_answer_and_not_the_program(on_terminal, lmstudio, tmp_path):
+    """Ctrl-C stops the answer and the server alone; the history is as it was, /retry and /undo work, Ctrl-D exits."""
+    lmstudio.answer("1")
+    lmstudio.answer(Answer("slow " * 200, delay_between=0.05))
+    chat = on_terminal("chat")
+    at = chat.wait_for("> ")
+    chat.press("one\r")
+    at = chat.wait_for("tokens in", at)
+    chat.press("two\r")
+    at = chat.wait_for("slow slow", at)
+    chat.press("\x03")
+    at = chat.wait_for("Stopped.", at)
+    assert lmstudio.requests[-1].ended.wait(1)
+    assert lmstudio.requests[-1].closed_early
+
+    lmstudio.answer("2", times=2)
+    chat.press("/retry\r")
+    at = chat.wait_for("tokens in", at)
+    chat.press("/undo\r")
+    at = chat.wait_for("Taken back: two", at)
+    chat.press("three\r")
+    at = chat.wait_for("tokens in", at)
+    assert turns(lmstudio)[1:] == [["one", "1", "two"], ["one", "1", "two"], ["one", "1", "three"]]
+
+    chat.press("\x04")
+    assert chat.ended() == 0
+    history = tmp_path / "neuroroute" / "chat_history"
+    if sys.platform == "linux":
+        assert "+three" in history.read_text("utf-8")
+        assert (stat.S_IMODE(history.stat().st_mode), stat.S_IMODE(history.parent.stat().st_mode)) == (0o600, 0o700)
+
+
+@needs_terminal
+def test_several_lines_can_be_typed(on_terminal, lmstudio):
+    """Esc, Enter begins a new line; so does Enter between three quotation marks; Ctrl-C throws a line away."""
+    chat = on_terminal("chat")
+    at = chat.wait_for("> ")
+    chat.press("wrong\x03")
+    at = chat.wait_for("leaves.", at)
+    chat.press("one\x1b\rtwo\r")
+    at = chat.wait_for("tokens in", at)
+    chat.press('"""three\rfour"""\r')
+    chat.wait_for("tokens in", at)
+    assert turns(lmstudio)[-1] == ["one\ntwo", "You said: one\ntwo", "three\nfour"]
+
+
+@needs_terminal
+def test_an_answer_taller_than_the_screen_stands_there_once(on_terminal, lmstudio):
+    """Markdown is drawn while it comes, and in the end every line of it stands there once, in order."""
+    code = "".join(f"line{number} = {number}\n" for number in range(60))
+    lmstudio.answer(Answer(f"# Title\n\n```python\n{code}```\n\n- **item**\n\nEnd\n", delay_between=0.004))
+    ask = on_terminal("ask", "Hi")
+    assert ask.ended() == 0
+    lines = [line.strip() for line in ask.screen().splitlines() if line.strip()]
+    assert lines == ["Title", *(f"line{number} = {number}" for number in range(60)), "• item", "End"]
+    assert ask.written.count("line30") > 1, "it was not drawn while it came"
+
+
+@needs_terminal
+def test_reasoning_is_drawn_dim(on_terminal, lmstudio):
+    """On a terminal, reasoning comes before the answer, dim; commands to the terminal are not obeyed."""
+    lmstudio.answer(Answer("Yes \x1b]0;title\x07", reasoning="Let me\nthink."))
+    ask = on_terminal("ask", "Hi")
+    assert ask.ended() == 0
+    assert ask.screen().split() == ["Let", "me", "think.", "Yes", "]0;title"]
+    assert "\x1b[2;3mLet me" in ask.written
+    assert "\x1b]0" not in ask.written

@@ -1,0 +1,173 @@
+"""What a chat remembers, what is typed there, and how an answer is cut into blocks; all without a terminal."""
+
+from __future__ import annotations
+
+import json
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from neuroroute import AssistantMessage, UserMessage
+from neuroroute.cli.blocks import printable, settled
+from neuroroute.cli.remarks import summary, warnings
+from neuroroute.cli.slash import command, is_open, unknown, unquoted
+from neuroroute.cli.talk import Talk, as_json, as_markdown
+from neuroroute.responses import ModelResponse, Note, Stats, TokenUsage
+
+
+def said(talk: Talk) -> list[str]:
+    return [f"{message.role}: {message.text}" for message in talk.messages]
+
+
+def after_one_turn() -> Talk:
+    talk = Talk("Be brief.")
+    talk.answered([*talk.asking("one"), AssistantMessage(content="1")])
+    return talk
+
+
+def test_a_failed_turn_leaves_the_history_as_it_was():
+    """Only a whole answer changes the history."""
+    talk = after_one_turn()
+    before = said(talk)
+    talk.failed(talk.asking("two"))
+    assert said(talk) == before
+
+
+def test_retry_asks_what_got_no_answer():
+    """After a failure, the question that failed is asked again, once, at the same place."""
+    talk = after_one_turn()
+    talk.failed(talk.asking("two"))
+    talk.failed(talk.asking_again())
+    assert [message.text for message in talk.asking_again()] == ["Be brief.", "one", "1", "two"]
+
+
+def test_retry_of_an_answered_turn_leaves_its_answer_out():
+    """An answered question is asked again without its answer, which stays until there is another."""
+    talk = after_one_turn()
+    assert [message.text for message in talk.asking_again()] == ["Be brief.", "one"]
+    assert said(talk)[-1] == "assistant: 1"
+
+
+def test_undo_takes_a_whole_turn_back():
+    """Undo takes the last question and its answer back, down to the system message."""
+    talk = after_one_turn()
+    assert talk.undo() == "one"
+    assert said(talk) == ["system: Be brief."]
+    assert talk.undo() is None
+    assert talk.asking_again() is None
+
+
+def test_a_new_system_message_keeps_what_was_said():
+    """The system message changes in its place, also for the question that waits to be asked again."""
+    talk = after_one_turn()
+    talk.failed(talk.asking("two"))
+    talk.instruct("Be long.")
+    assert said(talk) == ["system: Be long.", "user: one", "assistant: 1"]
+    assert talk.asking_again()[0].text == "Be long."
+
+
+def test_reset_keeps_the_system_message():
+    """Reset forgets everything else."""
+    talk = after_one_turn()
+    talk.reset()
+    assert said(talk) == ["system: Be brief."]
+
+
+def test_a_saved_conversation_is_what_the_server_takes():
+    """JSON holds the messages in the wire's shape; Markdown is for reading."""
+    messages = [UserMessage(content="Hi"), AssistantMessage(content="Hello")]
+    assert json.loads(as_json(messages, "m")) == {
+        "model": "m",
+        "messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}],
+    }
+    assert as_markdown(messages, "m") == "## You\n\nHi\n\n## m\n\nHello\n"
+
+
+def test_commands_begin_with_a_slash():
+    """A slash at the very beginning makes a command; a space before it makes a text."""
+    assert command("/save  talk.md ") == ("/save", "talk.md")
+    assert command(" /etc/hosts") is None
+
+
+def test_an_unknown_command_names_near_ones():
+    """A misspelt command is answered with the nearest ones."""
+    assert "/retry" in unknown("/rety")
+    assert "/help" in unknown("/zzz")
+
+
+def test_three_quotation_marks_hold_lines_together():
+    """A text between three quotation marks is one text, and the marks are no part of it."""
+    assert is_open('"""one')
+    assert is_open('"""')
+    assert not is_open('"""one\ntwo"""')
+    assert not is_open('say """')
+    assert unquoted('"""\none\ntwo\n"""') == "one\ntwo"
+    assert unquoted('"quoted"') == '"quoted"'
+
+
+MARKDOWN = """# Title
+
+Text with
+two lines.
+
+```python
+a = 1
+
+b = 2
+```
+
+1. one
+
+2. two
+
+| a | b |
+|---|---|
+| 1 | 2 |
+
+End."""
+
+
+def test_blocks_come_once_and_whole():
+    """Fed piece by piece, in whatever pieces, the blocks are the same, and together they are the text."""
+    whole, rest = settled(MARKDOWN)
+    assert [block.split("\n", 1)[0] for block in whole] == ["# Title", "Text with", "```python", "1. one"]
+    for size in (1, 2, 3, 7):
+        blocks, tail = [], ""
+        for at in range(0, len(MARKDOWN), size):
+            more, tail = settled(tail + MARKDOWN[at : at + size])
+            blocks += more
+        assert [*blocks, tail] == [*whole, rest]
+
+
+@given(st.text(alphabet="a-1.|`#>* \n\t\u2028", max_size=60))
+def test_no_character_of_an_answer_is_lost(text: str):
+    """Whatever the text is, blocks and rest hold all of it that can be seen."""
+    blocks, tail = settled(text)
+    assert "".join([*blocks, tail]).lstrip() == text.lstrip()
+
+
+@given(st.text())
+def test_an_answer_cannot_command_the_terminal(text: str):
+    """Nothing printed holds a control character but line feed and tab."""
+    shown = printable(text + "\x1b]0;title\x07\x9b31m")
+    assert all(character in "\n\t" or not (ord(character) < 32 or 127 <= ord(character) < 160) for character in shown)
+
+
+def response(**facts) -> ModelResponse:
+    usual = {"text": "x", "tokens": TokenUsage(prompt=5, completion=10, total=15), "model": "m", "messages": []}
+    return ModelResponse(processing_time=2.0, **(usual | facts))
+
+
+def test_the_summary_tells_tokens_and_speed():
+    """The server's own speed is told where it measured one, else tokens over time."""
+    assert summary(response()) == "5 tokens in, 10 out · 5.0 tokens/s · 2.0 s"
+    assert "· 31 tokens/s ·" in summary(response(stats=Stats(tokens_per_second=30.9)))
+    assert summary(response(tokens=TokenUsage(estimated=True))) == "about 0 tokens in, 0 out · 2.0 s"
+
+
+def test_what_is_not_as_asked_is_told():
+    """Notes and a cut answer are told in words."""
+    assert warnings(response()) == []
+    assert warnings(response(notes=(Note("X", "it is so"),))) == ["Note: it is so."]
+    assert "--max-tokens" in warnings(response(finish_reason="length"))[0]
+    assert warnings(response(text="", reasoning="hm")) == ["The model thought, but said nothing."]
