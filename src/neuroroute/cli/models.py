@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from typing import Final
 
 import msgspec
 from rich.box import SIMPLE_HEAD
@@ -37,39 +38,39 @@ def models(wish: Wish, *, as_json: bool) -> None:
 
 
 def table(found: Sequence[ModelDetails], current: str = "") -> Table:
-    """The models as a table.
+    """The models as a table; a column of which the server tells nothing is left out.
 
     Args:
         found: what the server listed.
         current: the model that is asked; it gets a mark.
     """
+    rows = [cells(model) for model in found]
+    told = [column for column in COLUMNS if any(row[column] for row in rows)]
     drawn = Table(box=SIMPLE_HEAD, pad_edge=False, header_style="bold")
     drawn.add_column("model", overflow="fold")
-    for name in ("kind", "parameters", "quantization"):
-        drawn.add_column(name)
-    drawn.add_column("size", justify="right")
-    drawn.add_column("loaded")
-    drawn.add_column("context", justify="right")
-    for model in found:
+    for column in told:
+        drawn.add_column(column, justify="right" if column in ("size", "context") else "left")
+    for model, row in zip(found, rows, strict=True):
         key = Text(model.key, style="bold green" if model.loaded else "")
         if current and model.answers_to(current):
             key.append(" *")
-        drawn.add_row(key, *map(Text, cells(model)))
+        drawn.add_row(key, *(Text(row[column] or "-") for column in told))
     return drawn
 
 
-def cells(model: ModelDetails) -> tuple[str, ...]:
-    """What the table says of a model, after its key; a dash where the server does not tell."""
+COLUMNS: Final = ("kind", "parameters", "quantization", "size", "loaded", "context")
+
+
+def cells(model: ModelDetails) -> dict[str, str]:
+    """What the table says of a model beside its key, by column; an empty text where the server does not tell."""
     contexts = [str(instance.context_length) for instance in model.instances if instance.context_length]
     most = f"up to {model.max_context_length}" if model.max_context_length else ""
-    return tuple(
-        text or "-"
-        for text in (
-            "" if model.kind == "unknown" else model.kind,
-            model.parameters,
-            model.quantization,
-            f"{model.size_bytes / 1e9:.1f} GB" if model.size_bytes else "",
-            {True: "yes", False: "no", None: ""}[model.loaded],
-            ", ".join(contexts) or most,
-        )
+    values = (
+        "" if model.kind == "unknown" else model.kind,
+        model.parameters,
+        model.quantization,
+        f"{model.size_bytes / 1e9:.1f} GB" if model.size_bytes else "",
+        {True: "yes", False: "no", None: ""}[model.loaded],
+        ", ".join(contexts) or most,
     )
+    return dict(zip(COLUMNS, values, strict=True))
