@@ -36,6 +36,7 @@ def test_a_gate_that_cannot_be_judged_is_not_met() -> None:
 
 
 def test_a_name_that_is_not_known_is_refused_with_those_that_are() -> None:
+    """A mistyped contender ends the run at once, with the names there are."""
     done = run("--only", "urs")
     assert done.returncode == 2
     assert "ours" in done.stderr
