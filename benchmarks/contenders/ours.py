@@ -1,4 +1,7 @@
-"""NeuroRoute as its documentation uses it: every layer of the pipe, every default, histories as plain dicts."""
+"""NeuroRoute as its documentation uses it: every layer of the pipe, histories as plain dicts.
+
+64 slots, since the server takes 64 requests at once; with the default of 4 the queue would be measured.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from neuroroute import LMStudioAdapter
 
 class Client:
     async def open(self, base: str) -> None:
-        self._adapter = LMStudioAdapter("bench-ns", base_url=base, api_token=API_KEY, system_message=None)
+        self._adapter = LMStudioAdapter("bench-ns", base_url=base, api_token=API_KEY, slots=64, system_message=None)
 
     async def chat(self, messages: list[dict[str, Any]], model: str) -> tuple[str, int]:
         response = await self._adapter.generate_completion(messages=messages, model=model)
