@@ -28,6 +28,11 @@ class Gate(NamedTuple):
     measured: float | None
     met: bool
 
+    @property
+    def verdict(self) -> str:
+        """In a word; what could not be judged is not met, but not missed either."""
+        return "met" if self.met else "**not judged**" if self.measured is None else "**missed**"
+
 
 def ratios(results: Results, name: str, scenario: str) -> list[float]:
     """Each round's CPU of a contender to the floor's in that round."""
@@ -70,7 +75,7 @@ def markdown(results: Results) -> str:
     about = results["about"]
     machine = f"Python {about['python']}, {about['system']}, {about['cores']} cores"
     parts = [
-        f"{machine}; server: {about['server']}; {results['rounds']} rounds.",
+        f"{machine}; server: {about['server']}; {results['rounds']} rounds; {_load(results)}.",
         *(f"Left out: {name}: {why}." for name, why in about["left_out"].items()),
         *(f"Failed: {failure}." for failure in results["failures"]),
     ]
@@ -79,12 +84,15 @@ def markdown(results: Results) -> str:
         parts += _same_floor(results)
     if (rest := _rest_table(results)) is not None:
         parts.append(rest)
-    rows = [
-        [gate.name, gate.limit, _number(gate.measured), "met" if gate.met else "**missed**"] for gate in gates(results)
-    ]
+    rows = [[gate.name, gate.limit, _number(gate.measured), gate.verdict] for gate in gates(results)]
     if rows:
         parts.append(_table(["gate", "limit", "measured", ""], rows))
     return "\n\n".join(parts)
+
+
+def _load(results: Results) -> str:
+    load = results["load"]
+    return f"load {load[0]:.1f} before, {load[1]:.1f} after" if load else "load unknown"
 
 
 def _cpu_table(results: Results) -> str:
