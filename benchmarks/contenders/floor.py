@@ -18,27 +18,37 @@ _Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 class _Dechunker:
     """Takes the chunked framing of HTTP/1.1 off."""
 
-    __slots__ = ("_rest",)
+    __slots__ = ("_last", "_left", "_rest")
 
     def __init__(self) -> None:
         self._rest = b""
+        """The beginning of a line that tells a chunk's size."""
+        self._left = 0
+        """Bytes of the chunk at hand still to come, the two that end it included."""
+        self._last = False
 
     def feed(self, data: bytes) -> tuple[bytes, bool]:
-        """The chunks that are whole now, joined, and whether the body ended."""
+        """What came of the body, and whether it ended."""
         data = self._rest + data
-        chunks: list[bytes] = []
-        at = 0
-        ended = False
-        while not ended and (line := data.find(b"\r\n", at)) >= 0:
-            size = int(data[at:line], 16)
-            stop = line + 2 + size
-            if stop + 2 > len(data):
-                break
-            chunks.append(data[line + 2 : stop])
-            at = stop + 2
-            ended = not size
-        self._rest = data[at:]
-        return b"".join(chunks), ended
+        self._rest = b""
+        body: list[bytes] = []
+        at, end = 0, len(data)
+        while at < end:
+            if not self._left:
+                line = data.find(b"\r\n", at)
+                if line < 0:
+                    self._rest = data[at:]
+                    break
+                size = int(data[at:line], 16)
+                self._left, self._last = size + 2, not size
+                at = line + 2
+            stop = min(at + self._left, end)
+            content = min(at + self._left - 2, end)
+            if content > at:
+                body.append(data[at:content])
+            self._left -= stop - at
+            at = stop
+        return b"".join(body), self._last and not self._left
 
 
 class Client:
