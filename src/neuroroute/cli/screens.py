@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import ExitStack
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Protocol, Self
@@ -112,7 +113,8 @@ class Drawn:
 
     Blocks that cannot change any more are printed for good and scroll away; only the block that still grows is drawn
     again and again, at most as much of it as fits the screen, and printed whole at its end. So an answer taller than
-    the screen neither flickers nor leaves copies of itself behind.
+    the screen neither flickers nor leaves copies of itself behind. Entered on a running event loop, which draws it:
+    with a thread of its own, rich mistakes its place when what is drawn changes its height.
     """
 
     def __init__(self, console: Console) -> None:
@@ -122,23 +124,28 @@ class Drawn:
         self._gap = False
         """Something stands above, from which the next block keeps a line's distance."""
         self._live = Live(
+            self,
             console=console,
-            get_renderable=self._window,
-            refresh_per_second=12,
+            auto_refresh=False,
             transient=True,
             redirect_stdout=False,
             redirect_stderr=False,
         )
         self._drawing = ExitStack()
+        self._drawn: tuple[str, str] | None = None
+        self._timer: asyncio.TimerHandle | None = None
 
     def __enter__(self) -> Self:
         self._drawing.enter_context(unechoed(self._console.file.fileno()))
         self._drawing.enter_context(self._live)
+        self._draw()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
         thought, self._thought, tail, self._tail = self._thought, "", self._tail, ""
         self._drawing.close()
         self._print_thought(thought)
@@ -171,13 +178,26 @@ class Drawn:
         gap, self._gap = self._gap, True
         self._console.print(_Lines(block, gap=gap))
 
-    def _window(self) -> RenderableType:
-        # Called from rich's thread, twelve times a second.
+    def _draw(self) -> None:
+        """Draws what has changed, and comes back: twelve times a second, less often where drawing takes long."""
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        if self._drawn != (self._tail, self._thought) or self._waiting():
+            self._drawn = (self._tail, self._thought)
+            self._live.refresh()
+        self._timer = loop.call_later(max(1 / 12, 4 * (loop.time() - began)), self._draw)
+
+    def _waiting(self) -> bool:
+        return not (self._gap or self._tail or self._thought)
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """What is drawn again and again; rich asks for it also when something is printed above it."""
         if self._tail.strip():
-            return _Lines(Markdown(self._tail), gap=self._gap, fitting=True)
-        if self._thought.strip():
-            return _Lines(Text(self._thought, style="dim italic"), fitting=True)
-        return _SPINNER if not self._gap else Text("")
+            yield _Lines(Markdown(self._tail), gap=self._gap, fitting=True)
+        elif self._thought.strip():
+            yield _Lines(Text(self._thought, style="dim italic"), fitting=True)
+        elif self._waiting():
+            yield _SPINNER
 
 
 _SPINNER = Spinner("dots", style="dim")
