@@ -56,18 +56,18 @@ def unechoed(terminal: int) -> Generator[None]:
         terminal: its file descriptor.
     """
     # A program in the background would be stopped for touching the terminal.
-    if sys.platform == "win32" or os.tcgetpgrp(terminal) != os.getpgrp():
-        yield
-        return
-    import termios
+    if sys.platform != "win32" and os.tcgetpgrp(terminal) == os.getpgrp():
+        import termios
 
-    before = termios.tcgetattr(terminal)
-    silent = [*before[:3], before[3] & ~termios.ECHO, *before[4:]]
-    termios.tcsetattr(terminal, termios.TCSADRAIN, silent)
-    try:
+        before = termios.tcgetattr(terminal)
+        silent = [*before[:3], before[3] & ~termios.ECHO, *before[4:]]
+        termios.tcsetattr(terminal, termios.TCSADRAIN, silent)
+        try:
+            yield
+        finally:
+            termios.tcsetattr(terminal, termios.TCSADRAIN, before)
+    else:
         yield
-    finally:
-        termios.tcsetattr(terminal, termios.TCSADRAIN, before)
 
 
 def is_broken_pipe(error: OSError) -> bool:
