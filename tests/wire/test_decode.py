@@ -117,7 +117,17 @@ def test_an_error_event_of_a_known_kind() -> None:
 
 
 @pytest.mark.parametrize(
-    "body", [b"", b"{}", b"[]", b"<html>", b'{"choices":[{"message":{"content":5}}]}', b"\xff", b"[" * 99999]
+    "body",
+    [
+        b"",
+        b"{}",
+        b'{"model":5,"choices":[]}',
+        b"[]",
+        b"<html>",
+        b'{"choices":[{"message":{"content":5}}]}',
+        b"\xff",
+        b"[" * 99999,
+    ],
 )
 def test_what_is_no_answer_is_malformed(body: bytes) -> None:
     """A success without an answer is an error, never an empty answer."""

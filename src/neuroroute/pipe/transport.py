@@ -134,7 +134,7 @@ class Transport:
         try:
             if response.status >= 300:
                 raise failure(response.status, await self._body(response), response.headers, time.time())
-            if response.headers.get("Content-Type", "").startswith("text/event-stream"):
+            if response.headers.get("Content-Type", "").lower().startswith("text/event-stream"):
                 stream = EventReply(response, request, self._max_bytes)
                 await stream.begin()
                 return stream

@@ -147,16 +147,12 @@ class AnswerDecoder:
                 self._put(StreamingChunk(text, False, self.model, None, reasoning))
 
     def _event(self, data: bytes) -> None:
-        try:
-            payload = _decode_payload(data)
-        except UNDECODABLE as error:
-            raise failure_in_success(data, why=str(error), began=self.began) from error
+        payload = self._decoded(data)
         choices = payload.choices
         if choices is None or payload.error is not msgspec.UNSET:
             raise failure_in_success(data, began=self.began)
         if not self._first:
             self._first = data
-            self.model = _decode_envelope(data).model or ""
         if choices:
             choice = choices[0]
             delta = choice.delta or choice.message
@@ -173,6 +169,14 @@ class AnswerDecoder:
         if payload.usage is not None or payload.timings is not None or payload.stats is not None:
             self._measures(payload)
             self._measuring = data
+
+    def _decoded(self, data: bytes) -> _Payload:
+        try:
+            if not self._first:
+                self.model = _decode_envelope(data).model or ""
+            return _decode_payload(data)
+        except UNDECODABLE as error:
+            raise failure_in_success(data, why=str(error), began=self.began) from error
 
     def _delta(self, delta: _Delta) -> None:
         reasoning = delta.reasoning_content or ""
