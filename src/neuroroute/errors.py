@@ -17,6 +17,13 @@
     ├── NetworkError                    NETWORK_ERROR           yes   (also a ConnectionError)
     ├── StreamInterruptedError          STREAM_INTERRUPTED      no
     ├── MalformedResponseError          MALFORMED_RESPONSE      once
+    ├── ToolError                       TOOL_ERROR              no
+    │   ├── ToolUnknownError            TOOL_UNKNOWN            no    told to the model
+    │   ├── ToolArgumentsError          TOOL_ARGUMENTS          no    told to the model
+    │   ├── ToolFailedError             TOOL_FAILED             no    told to the model
+    │   ├── ToolRefusedError            TOOL_REFUSED            no    told to the model
+    │   └── ToolRoundsError             TOOL_ROUNDS             no    raised
+    ├── StructuredOutputError           STRUCTURED_OUTPUT       no
     └── ConfigurationError              CONFIGURATION           no    (also a ValueError)
 
 Codes are stable: programs may branch on ``error.code``. An error met after the first chunk of an answer carries what
@@ -224,6 +231,52 @@ class MalformedResponseError(LMStudioError):
     default_retryable = True
     retries = 1
     default_hint = "Does base_url lead to LM Studio itself, or to a proxy that answers for it?"
+
+
+class ToolError(LMStudioError):
+    """A tool call came to nothing. In the loop of ``run_tools`` all but TOOL_ROUNDS are told to the model."""
+
+    code = "TOOL_ERROR"
+
+
+class ToolUnknownError(ToolError):
+    """The model called a tool that was not offered."""
+
+    code = "TOOL_UNKNOWN"
+
+
+class ToolArgumentsError(ToolError):
+    """The arguments of a call are no JSON object, or not what the tool takes; the tool did not run."""
+
+    code = "TOOL_ARGUMENTS"
+
+
+class ToolFailedError(ToolError):
+    """A tool raised, or took longer than its limit; ``__cause__`` is what it raised."""
+
+    code = "TOOL_FAILED"
+
+
+class ToolRefusedError(ToolError):
+    """``on_tool_call`` refused the call; the tool did not run."""
+
+    code = "TOOL_REFUSED"
+
+
+class ToolRoundsError(ToolError):
+    """The model still asked for tools after the last round, or made one call three times; ``partial.messages`` is the
+    history so far.
+    """
+
+    code = "TOOL_ROUNDS"
+    default_hint = "Allow more with max_rounds, or ask for less at once; error.partial.messages goes on from there."
+
+
+class StructuredOutputError(LMStudioError):
+    """The answer is not of the type that ``response_format`` asked for; ``partial`` is the answer."""
+
+    code = "STRUCTURED_OUTPUT"
+    default_hint = "Allow more max_tokens, ask again with reask=1, or simplify the type."
 
 
 class ConfigurationError(LMStudioError, ValueError):
