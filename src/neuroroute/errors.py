@@ -264,8 +264,9 @@ class ToolRefusedError(ToolError):
 
 
 class ToolRoundsError(ToolError):
-    """The model still asked for tools after the last round, or made one call three times; ``partial.messages`` is the
-    history so far.
+    """The model asked for tools after the last round, or made one call three times.
+
+    ``partial.messages`` is the history so far.
     """
 
     code = "TOOL_ROUNDS"
