@@ -132,7 +132,7 @@ def _cancelling(names: list[str], target: Server, core: int | None, failures: li
     """Each in a fresh process, so that no idle connection is taken for one that should have closed."""
     found = {}
     for name in names:
-        if name in ("floor", "reference"):  # they know nothing of cancellations
+        if name in ("floor", "reference", "prototype"):  # they know nothing of cancellations
             continue
         try:
             worker = Worker(name, target.base, core)

@@ -8,7 +8,13 @@ from typing import Any
 
 import pytest
 
-from neuroroute import LMStudioAdapter, ModelInvalidRequestError, StreamInterruptedError, SyncLMStudioAdapter
+from neuroroute import (
+    LMStudioAdapter,
+    ModelInvalidRequestError,
+    NetworkError,
+    StreamInterruptedError,
+    SyncLMStudioAdapter,
+)
 from neuroroute.simulator import Answer, Simulator, StreamFault
 
 
@@ -92,6 +98,19 @@ def test_closing_ends_its_thread_and_the_next_call_starts_anew(lmstudio: Simulat
         adapter.close()
         adapter.close()
     assert threading.active_count() == before
+
+
+def test_closing_ends_the_calls_of_other_threads(lmstudio: Simulator) -> None:
+    """A call that waits in another thread fails when the adapter is closed, and never hangs."""
+    lmstudio.answer(Answer("late", delay=30))
+    adapter = SyncLMStudioAdapter("llama3", base_url=lmstudio.url)
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(adapter.generate_completion, "hi")
+        while not lmstudio.requests:
+            time.sleep(0.005)
+        adapter.close()
+        with pytest.raises(NetworkError, match="closed in another thread"):
+            waiting.result(5)
 
 
 def test_the_asynchronous_one_is_at_hand(sync: SyncLMStudioAdapter) -> None:

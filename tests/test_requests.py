@@ -12,6 +12,9 @@ from neuroroute import LMStudioAdapter, ModelInvalidRequestError, RequestOptions
 from neuroroute.requests import _RULES, checked
 from neuroroute.simulator import Simulator
 
+CYCLE: list[Any] = []
+CYCLE.append(CYCLE)
+
 BAD = {
     "messages": ["hi", 5],
     "system_message": [5],
@@ -38,8 +41,8 @@ BAD = {
     "logit_bias": [5, {"a": "b"}, {1: 2}, {"1": math.nan}],
     "ttl": [0, 1.5],
     "draft_model": ["", 5],
-    "extra": [5, {1: 2}, {"x": math.nan}, {"x": [{"y": math.inf}]}, {"x": object()}, {"x": {1: 2}}],
-    "extra_headers": [5, {"X": 5}, {"X": "a\r\nEvil: b"}, {"X\n": "a"}, {"X": "é"}],
+    "extra": [5, {1: 2}, {"x": math.nan}, {"x": [{"y": math.inf}]}, {"x": object()}, {"x": {1: 2}}, {"x": CYCLE}],
+    "extra_headers": [5, {"X": 5}, {"X": "a\r\nEvil: b"}, {"X\n": "a"}, {"X": "é"}, {"Content-Length": "5"}],
 }
 CASES = [(name, value) for name, values in BAD.items() for value in values]
 

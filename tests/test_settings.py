@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 from types import SimpleNamespace
 from typing import Any
 
@@ -103,7 +104,9 @@ def app_with(manager: object) -> Any:
 
 async def resolve(app: Any = None, environ: dict[str, str] | None = None, **direct: Any) -> tuple[str, float]:
     given = {"base_url": None, "timeout_ms": None, "api_token": None, **direct}
-    return await find_settings(app=app, environ=environ or {}, **given).resolved()
+    found = await find_settings(app=app, environ=environ or {}, **given).resolved()
+    assert found.host == found.base_url.split("/")[2]
+    return found.base_url, found.timeout_ms
 
 
 ENVIRON = {"LMSTUDIO_URL": "env:1", "LMSTUDIO_TIMEOUT": "1000"}
@@ -192,6 +195,28 @@ async def test_the_manager_is_asked_once(lmstudio: Simulator) -> None:
         await adapter.generate_completion("hi")
         await adapter.generate_completion("hi")
     assert len(manager.asked) == 2
+
+
+async def test_a_manager_is_looked_for_when_it_is_needed(lmstudio: Simulator) -> None:
+    """An application may put its manager up after the adapter was made, as FastAPI's lifespan does."""
+    app = app_with(None)
+    async with LMStudioAdapter("llama3", app=app) as adapter:
+        app.state.config_manager = Manager(LMSTUDIO_URL=lmstudio.url)
+        assert (await adapter.generate_completion("hi")).text == "You said: hi"
+
+
+class HangingManager(Manager):
+    async def get(self, key: str, default: Any) -> Any:  # type: ignore[override]
+        await asyncio.Event().wait()
+
+
+async def test_a_manager_that_hangs_has_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A manager that never answers is a configuration error after the time limit, and is_available says no."""
+    monkeypatch.setenv("LMSTUDIO_TIMEOUT", "50")
+    adapter = LMStudioAdapter("m", app=app_with(HangingManager()))
+    with pytest.raises(ConfigurationError, match="did not answer within 50 ms"):
+        await adapter.generate_completion("hi")
+    assert await adapter.is_available() is False
 
 
 async def test_the_environment_is_used(lmstudio: Simulator, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,7 +23,7 @@ class Entry(NamedTuple):
 
     def missing(self) -> str | None:
         """What it lacks to be run here."""
-        if self.module == "reference" and not (peers() / "clients" / "raw_streams.py").exists():
+        if self.module in ("reference", "prototype") and not (peers() / "clients" / "raw_streams.py").exists():
             return "the wider comparison is not here (NEUROROUTE_PEERS)"
         if self.package is not None:
             try:
@@ -43,6 +43,7 @@ ENTRIES = {
     "reference": Entry("the floor of the wider comparison", "reference", "orjson"),
     "aiohttp": Entry("bare aiohttp + json", "bare_aiohttp", "aiohttp"),
     "openai": Entry("openai AsyncOpenAI", "openai_sdk", "openai"),
+    "prototype": Entry("the prototype of the wider comparison: aiohttp + msgspec", "prototype", "aiohttp"),
     "ours": Entry("**neuroroute, whole pipe on**", "ours", "neuroroute"),
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import os
 import ssl
@@ -198,8 +199,9 @@ class LMStudioAdapter(Adapter):
         Takes at most 5 seconds, never raises, is never retried; runs no completion and loads no model.
         """
         try:
-            models = await self._core.listing(_AVAILABLE_WITHIN_MS)
-        except LMStudioError:
+            async with asyncio.timeout(_AVAILABLE_WITHIN_MS / 1000):  # a configuration manager may hang, too
+                models = await self._core.listing(_AVAILABLE_WITHIN_MS)
+        except (LMStudioError, TimeoutError):
             return False
         return any(model.answers_to(self._model_id) for model in models)
 

@@ -9,11 +9,13 @@ import asyncio
 import contextlib
 import threading
 from collections.abc import Callable, Coroutine
+from concurrent.futures import CancelledError
 from functools import wraps
 from types import TracebackType
 from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar, cast
 
 from neuroroute.adapter import Adapter, LMStudioAdapter
+from neuroroute.errors import NetworkError
 from neuroroute.responses import ModelResponse, StreamingChunk
 from neuroroute.streams import ChunkStream, CompletionStream
 
@@ -33,9 +35,12 @@ class _LoopThread:
 
     def run(self, coroutine: Coroutine[Any, Any, R]) -> R:
         """The coroutine's result; what interrupts the caller (Ctrl-C) cancels it."""
-        future = asyncio.run_coroutine_threadsafe(coroutine, self._running())
+        with self._lock:  # so that no call begins while stop() ends them
+            future = asyncio.run_coroutine_threadsafe(coroutine, self._running())
         try:
             return future.result()
+        except CancelledError:
+            raise NetworkError("the adapter was closed in another thread", retryable=False, hint="") from None
         except BaseException:
             future.cancel()
             raise
@@ -48,22 +53,30 @@ class _LoopThread:
                 loop.call_soon_threadsafe(action)
 
     def stop(self) -> None:
-        """Ends the thread; a later use starts another."""
+        """Ends the thread, and the calls of other threads with it; a later use starts another."""
         with self._lock:
             loop, thread = self._loop, self._thread
             self._loop = self._thread = None
         if loop is not None and thread is not None:
+            asyncio.run_coroutine_threadsafe(_cancel_others(), loop).result()
             loop.call_soon_threadsafe(loop.stop)
             thread.join()
             loop.close()
 
     def _running(self) -> asyncio.AbstractEventLoop:
-        with self._lock:
-            if self._loop is None:
-                self._loop = asyncio.new_event_loop()
-                self._thread = threading.Thread(target=self._loop.run_forever, name="neuroroute", daemon=True)
-                self._thread.start()
-            return self._loop
+        if self._loop is None:
+            self._loop = asyncio.new_event_loop()
+            self._thread = threading.Thread(target=self._loop.run_forever, name="neuroroute", daemon=True)
+            self._thread.start()
+        return self._loop
+
+
+async def _cancel_others() -> None:
+    """Cancels all that the loop still does, and waits until it has ended."""
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in others:
+        task.cancel()
+    await asyncio.gather(*others, return_exceptions=True)
 
 
 class _SyncStream(Generic[S]):

@@ -16,7 +16,7 @@ from neuroroute.pipe.deadline import deadline
 from neuroroute.pipe.reply import Clock, Reply, Send, pipe
 from neuroroute.pipe.retry import RetryPolicy, retry
 from neuroroute.requests import ChatRequest
-from neuroroute.settings import Settings
+from neuroroute.settings import Resolved, Settings
 
 if TYPE_CHECKING:
     from neuroroute.pipe.transport import Transport
@@ -41,7 +41,7 @@ class Core:
         self.reader = MessageReader()
         self.max_request_bytes = max_request_bytes
         self._settings = settings
-        self._resolved: tuple[str, float] | None = None
+        self._resolved: Resolved | None = None
         self._tls = tls
         self._proxy = proxy
         self._max_response_bytes = max_response_bytes
@@ -56,7 +56,7 @@ class Core:
     @property
     def base_url(self) -> str:
         """The base URL, as far as it is known before a configuration manager was asked."""
-        return self._resolved[0] if self._resolved else self._settings.base_url
+        return self._resolved.base_url if self._resolved else self._settings.base_url
 
     @property
     def transport(self) -> Transport:
@@ -72,23 +72,23 @@ class Core:
             )
         return self._transport
 
-    async def settings(self) -> tuple[str, float]:
-        """Base URL and time limit (milliseconds); a configuration manager is asked once."""
+    async def settings(self) -> Resolved:
+        """Where requests go; a configuration manager is asked until it has answered once."""
         if self._resolved is None:
             self._resolved = await self._settings.resolved()
         return self._resolved
 
     async def reply(self, request: ChatRequest) -> Reply:
         """Sends a request down the pipe."""
-        request.url, timeout_ms = self._resolved or await self.settings()
+        request.url, request.host, timeout_ms = self._resolved or await self.settings()
         if request.options["timeout_ms"] is None:
             request.options["timeout_ms"] = timeout_ms
         return await self._send(request)
 
     async def listing(self, timeout_ms: float | None = None) -> list[ModelDetails]:
-        """The server's models, each listing asked for within the time limit (milliseconds)."""
-        base_url, default_ms = await self.settings()
-        return await list_models(self.transport.get, base_url, timeout_ms or default_ms)
+        """The server's models, within the time limit (milliseconds)."""
+        resolved = await self.settings()
+        return await list_models(self.transport.get, resolved.base_url, timeout_ms or resolved.timeout_ms)
 
     async def aclose(self) -> None:
         """Closes the connections of this event loop."""

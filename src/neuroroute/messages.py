@@ -147,6 +147,9 @@ class AssistantMessage(ChatMessage, frozen=True, kw_only=True, tag="assistant"):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.function_call is None and not self.tool_calls:  # most of them; nothing to convert
+            force_setattr(self, "tool_calls", ())
+            return
         try:
             force_setattr(self, "function_call", msgspec.convert(self.function_call, FunctionCall | None))
             force_setattr(self, "tool_calls", msgspec.convert(self.tool_calls or (), tuple[ToolCall, ...]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from time import perf_counter
 from typing import TypeAlias
 
 from neuroroute.details import ModelDetails
@@ -22,13 +23,19 @@ async def list_models(get: Get, base_url: str, timeout_ms: float) -> list[ModelD
     """
     root = base_url.removesuffix("/v1")
     *better, last = LISTINGS
+    began = perf_counter()
+
+    async def listed(path: str, shape: type[Listing]) -> list[ModelDetails]:
+        left = timeout_ms - (perf_counter() - began) * 1000
+        return _decoded(await get(root + path, max(left, 1)), shape)
+
     for path, shape in better:
         try:
-            return _decoded(await get(root + path, timeout_ms), shape)
+            return await listed(path, shape)
         except LMStudioError as error:
             if error.status is None:  # nobody answered, and nobody will at another path
                 raise
-    return _decoded(await get(root + last[0], timeout_ms), last[1])
+    return await listed(*last)
 
 
 def _decoded(answer: tuple[int, bytes], shape: type[Listing]) -> list[ModelDetails]:

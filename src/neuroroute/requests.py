@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal, TypeAlias, TypedDict
-from urllib.parse import urlsplit
 
 import msgspec
 
@@ -92,17 +91,14 @@ class ChatRequest(msgspec.Struct, kw_only=True):
     notes: list[Note]
     url: str = ""
     """Base URL of the host that this goes to."""
+    host: str = ""
+    """Its name and port."""
     deadline: float = math.inf
     """Until when the reply must have begun, on the clock of back-offs (seconds)."""
     total_deadline: float = math.inf
     """Until when the answer must have ended, on the event loop's clock (seconds)."""
     failures: list[LMStudioError] = []
     """How the attempts before this one ended."""
-
-    @property
-    def host(self) -> str:
-        """Name and port that this goes to."""
-        return urlsplit(self.url).netloc
 
 
 Check: TypeAlias = Callable[[Any], bool]
@@ -142,7 +138,15 @@ def _biases(value: Any) -> bool:
 
 
 def _headers(value: Any) -> bool:
-    return is_mapping(value) and all(_one_line(name) and _one_line(text) for name, text in value.items())
+    return is_mapping(value) and all(
+        _one_line(name) and _one_line(text) and name.lower() not in _FRAMING for name, text in value.items()
+    )
+
+
+_FRAMING = frozenset(
+    ("connection", "content-encoding", "content-length", "expect", "te", "trailer", "transfer-encoding", "upgrade")
+)
+"""Headers that say how a request is sent; wrong ones would break the connection."""
 
 
 def _one_line(value: Any) -> bool:
@@ -183,7 +187,7 @@ _RULES: dict[str, _Rule] = {
     "ttl": _Rule(_integer(1), "a whole number of seconds of at least 1"),
     "draft_model": _Rule(_text, "a model id"),
     "extra": _Rule(lambda value: is_mapping(value) and all(map(_text, value)), "a dict of fields of the body"),
-    "extra_headers": _Rule(_headers, "a dict of printable ASCII texts"),
+    "extra_headers": _Rule(_headers, "a dict of printable ASCII texts, none of them about how the request is sent"),
 }
 _MEANS_NOTHING = frozenset(name for name, rule in _RULES.items() if rule.default is not None) - {"system_message"}
 """Options that None leaves at their default."""
@@ -228,11 +232,15 @@ def _check_extra(extra: Mapping[str, Any]) -> None:
     if taken:
         raise ModelInvalidRequestError(f"extra[{taken!r}] would overwrite what the adapter sends; leave it out")
     if (path := _not_json(extra, "extra")) is not None:
-        raise ModelInvalidRequestError(f"{path} cannot be sent as JSON: it is NaN, infinite or of no JSON type")
+        raise ModelInvalidRequestError(
+            f"{path} cannot be sent as JSON: it is NaN, infinite, of no JSON type, or nested too deep"
+        )
 
 
-def _not_json(value: Any, path: str) -> str | None:
+def _not_json(value: Any, path: str, depth: int = 0) -> str | None:
     """Where in the value something is that JSON cannot say; msgspec would send NaN as null."""
+    if depth > _DEEPEST:  # or a list that contains itself
+        return path
     if isinstance(value, float):
         return None if math.isfinite(value) else path
     if value is None or isinstance(value, (str, int)):
@@ -243,7 +251,11 @@ def _not_json(value: Any, path: str) -> str | None:
         pairs = [(f"{path}[{index}]", item) for index, item in enumerate(value)]
     else:
         return path
-    return next((found for key, item in pairs if (found := _not_json(item, key)) is not None), None)
+    return next((found for key, item in pairs if (found := _not_json(item, key, depth + 1)) is not None), None)
+
+
+_DEEPEST = 100
+"""Levels of ``extra``."""
 
 
 def history(prompt: str, options: Mapping[str, Any], reader: MessageReader, notes: list[Note]) -> list[AnyMessage]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import math
 import re
@@ -17,40 +18,65 @@ DEFAULT_TIMEOUT_MS = 60_000.0
 _EXAMPLE = f"such as {DEFAULT_URL}"
 
 
+_MANAGER_HINT = "Mend it, or give base_url and timeout_ms to the adapter."
+
+
+class Resolved(NamedTuple):
+    """Where requests go, and how long they may take unless they say so themselves."""
+
+    base_url: str
+    host: str
+    """Name and port of the base URL."""
+    timeout_ms: float
+
+
 class Settings(NamedTuple):
     """What was found in the direct parameters and the environment, or the defaults."""
 
     base_url: str
     timeout_ms: float
     api_token: str | None
-    manager: Any = None
+    app: Any = None
     ask_for: frozenset[str] = frozenset()
-    """What the configuration manager has still to be asked for."""
+    """What the application's configuration manager has still to be asked for."""
 
-    async def resolved(self) -> tuple[str, float]:
-        """The base URL and the time limit, once the configuration manager has been asked.
+    async def resolved(self) -> Resolved:
+        """What holds once the configuration manager has been asked.
+
+        The manager is looked for now, not when the adapter was made: applications put theirs up as they start.
 
         Raises:
-            ConfigurationError: the manager failed, or gave a value that cannot be right.
+            ConfigurationError: the manager failed, gave a value that cannot be right, or did not answer within the time
+                limit that holds without it.
         """
         base_url, timeout_ms = self.base_url, self.timeout_ms
-        if "LMSTUDIO_URL" in self.ask_for:
-            base_url = await self._ask("LMSTUDIO_URL", base_url, normalise_url)
-        if "LMSTUDIO_TIMEOUT" in self.ask_for:
-            timeout_ms = await self._ask("LMSTUDIO_TIMEOUT", timeout_ms, _milliseconds)
-        return base_url, timeout_ms
+        manager = getattr(getattr(self.app, "state", None), "config_manager", None)
+        if callable(getattr(manager, "get", None)):
+            limit = asyncio.timeout(timeout_ms / 1000)
+            try:
+                async with limit:
+                    if "LMSTUDIO_URL" in self.ask_for:
+                        base_url = await _ask(manager, "LMSTUDIO_URL", base_url, normalise_url)
+                    if "LMSTUDIO_TIMEOUT" in self.ask_for:
+                        timeout_ms = await _ask(manager, "LMSTUDIO_TIMEOUT", timeout_ms, _milliseconds)
+            except TimeoutError as error:
+                raise ConfigurationError(
+                    f"the configuration manager did not answer within {self.timeout_ms:g} ms", hint=_MANAGER_HINT
+                ) from error
+        return Resolved(base_url, urlsplit(base_url).netloc, timeout_ms)
 
-    async def _ask(self, key: str, default: Any, read: Callable[[Any, str], Any]) -> Any:
-        try:
-            value = self.manager.get(key, default)
-            if inspect.isawaitable(value):
-                value = await value
-        except Exception as error:
-            raise ConfigurationError(
-                f"the configuration manager failed when asked for {key}: {type(error).__name__}: {error}",
-                hint="Mend it, or give base_url and timeout_ms to the adapter.",
-            ) from error
-        return default if value is None else read(value, f"{key} of the configuration manager")
+
+async def _ask(manager: Any, key: str, default: Any, read: Callable[[Any, str], Any]) -> Any:
+    try:
+        value = manager.get(key, default)
+        if inspect.isawaitable(value):
+            value = await value
+    except Exception as error:
+        raise ConfigurationError(
+            f"the configuration manager failed when asked for {key}: {type(error).__name__}: {error}",
+            hint=_MANAGER_HINT,
+        ) from error
+    return default if value is None else read(value, f"{key} of the configuration manager")
 
 
 def find_settings(
@@ -62,7 +88,7 @@ def find_settings(
         base_url: the direct parameter, if given.
         timeout_ms: the direct parameter, if given; checked with the other options.
         api_token: the direct parameter, if given.
-        app: an application whose ``state.config_manager`` is asked on first use, if it has one with ``get``.
+        app: an application whose ``state.config_manager`` is asked on first use, if it then has one with ``get``.
         environ: the environment.
 
     Raises:
@@ -74,17 +100,13 @@ def find_settings(
             f"{'LM_API_TOKEN' if api_token is None else 'api_token'} must be printable ASCII on one line, "
             "such as sk-lm-<id>:<key>"
         )
-    manager = getattr(getattr(app, "state", None), "config_manager", None)
-    asked: set[str] = set()
-    if callable(getattr(manager, "get", None)):
-        asked = {"LMSTUDIO_URL"} if base_url is None else set()
-        asked |= {"LMSTUDIO_TIMEOUT"} if timeout_ms is None else set()
+    direct = {"LMSTUDIO_URL": base_url, "LMSTUDIO_TIMEOUT": timeout_ms}
     return Settings(
         _url_from(environ) if base_url is None else normalise_url(base_url, "base_url"),
         _timeout_from(environ) if timeout_ms is None else timeout_ms,
         token,
-        manager,
-        frozenset(asked),
+        app,
+        frozenset(key for key, value in direct.items() if value is None),
     )
 
 

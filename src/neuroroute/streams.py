@@ -133,6 +133,9 @@ class CompletionStream:
         """The error of an answer that had begun: it carries what came, and is final."""
         assert self._reply is not None  # noqa: S101
         self.close()
+        self._reply.answer.finish()  # what was held back in case that it was a tag is text, now
+        self._chunks += self._reply.ready
+        self._reply.ready.clear()
         error.partial = self._folded()
         error.retryable = False
         error.attempts = self._reply.attempts

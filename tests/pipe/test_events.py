@@ -206,3 +206,57 @@ async def test_no_cancellation_is_swallowed(adapter: LMStudioAdapter, lmstudio: 
         task.cancel()
         await asyncio.wait([task], timeout=3)
         assert task.cancelled()
+
+
+async def test_what_had_come_before_a_break_is_not_lost(adapter: LMStudioAdapter, lmstudio: Simulator) -> None:
+    """A reader that was slow while the connection broke still gets every chunk that had arrived, then the error."""
+    lmstudio.answer(Answer(chunks=SIX, stream_fault=StreamFault("reset", after=5), delay_between=0.01))
+    texts: list[str] = []
+    with pytest.raises(StreamInterruptedError) as caught:
+        async for chunk in adapter.stream("hi"):
+            texts.append(chunk.chunk)
+            if len(texts) == 1:
+                await asyncio.to_thread(lmstudio.requests[0].ended.wait, 1)
+                await asyncio.sleep(0.02)
+    assert "".join(texts) == "abcde"
+    assert caught.value.partial is not None
+    assert caught.value.partial.text == "abcde"
+
+
+async def test_text_that_was_held_back_is_in_the_partial_answer(adapter: LMStudioAdapter, lmstudio: Simulator) -> None:
+    """What might have become a tag when the stream broke is text that came."""
+    chunks = ["<think>why", "</thi", "x"]
+    lmstudio.answer(Answer(chunks=chunks, stream_fault=StreamFault("cut", after=2), delay_between=0.01))
+    with pytest.raises(StreamInterruptedError) as caught:
+        await read(adapter)
+    assert caught.value.partial is not None
+    assert caught.value.partial.reasoning == "why</thi"
+
+
+async def test_a_stream_that_is_closed_with_its_adapter_is_no_whole_answer(
+    adapter: LMStudioAdapter, lmstudio: Simulator
+) -> None:
+    """aclose() ends open streams: they raise with what had come, their sockets are closed and their slots free."""
+    lmstudio.answer(Answer(chunks=["x"] * 1000, delay_between=0.01))
+    stream = adapter.stream("hi")
+    first = await anext(stream)
+    await adapter.aclose()
+    assert await asyncio.to_thread(lmstudio.requests[0].ended.wait, 1)
+    with pytest.raises(StreamInterruptedError, match="adapter was closed") as caught:
+        await stream.whole()
+    assert caught.value.partial is not None
+    assert caught.value.partial.text.startswith(first.chunk)
+
+
+async def test_a_finish_reason_without_content_is_not_waited_on(
+    adapter: LMStudioAdapter, lmstudio: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An answer that ended before it began is known to be empty at once, though the server keeps the connection."""
+    monkeypatch.setattr(events, "AFTER_FINISH_SECONDS", 0.05)
+    end = b'data: {"model":"llama3","choices":[{"delta":{},"finish_reason":"stop"}]}\n\n'
+    hangs = StreamFault("hang", after=1)
+    lmstudio.answer(Answer(raw_chunks=[end, b": x\n\n"], content_type="text/event-stream", stream_fault=hangs))
+    begun = time.monotonic()
+    with pytest.raises(ModelEmptyResponseError):
+        await adapter.stream("hi", max_retries=0).whole()
+    assert time.monotonic() - begun < 2

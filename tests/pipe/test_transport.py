@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import ssl
 import time
 from typing import Any
@@ -13,12 +14,14 @@ from neuroroute import (
     LMStudioAdapter,
     LMStudioError,
     MalformedResponseError,
+    ModelAuthenticationError,
     ModelEmptyResponseError,
     ModelTimeoutError,
     NetworkError,
 )
 from neuroroute.pipe.strangers import STRANGERS, translated
-from neuroroute.simulator import Answer, Fail, Simulator, StreamFault, WholeFault
+from neuroroute.simulator import CATALOGUE, Answer, ErrorCase, Fail, Simulator, StreamFault, WholeFault
+from neuroroute.wire.failures import failure
 
 
 def all_subclasses(kind: type[Exception]) -> set[type[Exception]]:
@@ -255,3 +258,75 @@ async def test_an_error_event_is_no_success(adapter: LMStudioAdapter, lmstudio: 
     lmstudio.answer("found")
     async with adapter.stream("hi") as stream:
         assert (await stream.whole()).text == "found"
+
+
+async def test_an_error_whose_body_is_cut_is_known_by_its_status(adapter: LMStudioAdapter, lmstudio: Simulator) -> None:
+    """A 4xx that breaks off is a refusal all the same, and not sent again as if the network had failed."""
+    lmstudio.answer(Answer("no", status=401, whole_fault=WholeFault("cut", after=10)))
+    with pytest.raises(ModelAuthenticationError):
+        await adapter.generate_completion("hi")
+    assert len(lmstudio.requests) == 1
+
+
+async def test_an_event_loop_that_ends_takes_its_connections_along(lmstudio: Simulator) -> None:
+    """An adapter that is used in one asyncio.run() after the other leaves nothing open, though nobody closed it."""
+    adapter = LMStudioAdapter("llama3", base_url=lmstudio.url)
+    for number in range(3):
+        await asyncio.to_thread(asyncio.run, adapter.generate_completion("hi"))
+        assert await asyncio.to_thread(lmstudio.requests[number].ended.wait, 1)
+    gc.collect()  # what was left open would warn now, and a warning is an error
+    assert len({received.connection for received in lmstudio.requests}) == 3
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+async def test_a_proxy_s_password_is_never_shown(clock: Any, lmstudio: Simulator, scheme: str) -> None:
+    """What went wrong with a proxy is said without its URL."""
+    proxy = "http://user:s3cret@127.0.0.1:9"
+    async with LMStudioAdapter("m", base_url=f"{scheme}://studio.invalid", proxy=proxy, clock=clock) as adapter:
+        with pytest.raises(NetworkError) as caught:
+            await adapter.generate_completion("hi", max_retries=0)
+    assert "proxy" in str(caught.value)
+    assert "s3cret" not in str(caught.value)
+
+
+def _codes(case: ErrorCase) -> tuple[str, bool]:
+    error = failure(case.status, case.body, {})
+    return error.code, error.retryable
+
+
+@pytest.mark.parametrize("streaming", [False, True], ids=["whole", "streamed"])
+@pytest.mark.parametrize("case", [case for case in CATALOGUE if case.endpoint == "chat"], ids=str)
+async def test_every_failure_of_the_catalogue_comes_through(
+    adapter: LMStudioAdapter, lmstudio: Simulator, case: ErrorCase, streaming: bool
+) -> None:
+    """What LM Studio says, word for word, reaches the caller as its typed error, whole and streamed."""
+    lmstudio.fail(case)
+    with pytest.raises(LMStudioError) as caught:
+        if streaming:
+            await adapter.stream("hi", max_retries=0).whole()
+        else:
+            await adapter.generate_completion("hi", max_retries=0)
+    error = caught.value
+    assert (error.code, error.retryable) == _codes(case)
+    assert (error.status, error.model, error.attempts) == (case.status, "llama3", 1)
+
+
+@pytest.mark.parametrize("after", [0, 2], ids=["before the first chunk", "after it"])
+@pytest.mark.parametrize("case", [case for case in CATALOGUE if case.endpoint == "chat"], ids=str)
+async def test_every_failure_of_the_catalogue_as_an_event(
+    adapter: LMStudioAdapter, lmstudio: Simulator, case: ErrorCase, after: int
+) -> None:
+    """The same words in an error event are the same error; after the first chunk it is final and has what came."""
+    fault = StreamFault("error", after=after, message=case.message)
+    lmstudio.answer(Answer(chunks=["a", "b", "c"], stream_fault=fault))
+    with pytest.raises(LMStudioError) as caught:
+        await adapter.stream("hi", max_retries=0).whole()
+    code, retryable = _codes(case)
+    unknown = "MODEL_INVALID_REQUEST"  # known by its status alone, which an event does not have
+    expected = {code} if code != unknown else {unknown, "MALFORMED_RESPONSE" if after == 0 else "STREAM_INTERRUPTED"}
+    assert caught.value.code in expected
+    if after:
+        assert caught.value.partial is not None
+        assert (caught.value.partial.text, caught.value.retryable) == ("ab", False)
+    elif code != unknown:
+        assert caught.value.retryable is retryable

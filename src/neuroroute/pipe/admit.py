@@ -68,7 +68,10 @@ def admit(slots: int | None) -> Layer:
     gates: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[tuple[str, str], Gate]] = WeakKeyDictionary()
 
     async def layer(request: ChatRequest, send: Send) -> Reply:
-        of_loop = gates.setdefault(asyncio.get_running_loop(), {})
+        loop = asyncio.get_running_loop()
+        of_loop = gates.get(loop)
+        if of_loop is None:
+            of_loop = gates[loop] = {}
         gate = of_loop.get((request.url, request.model))
         if gate is None:
             gate = of_loop[request.url, request.model] = Gate(slots or DEFAULT_SLOTS)

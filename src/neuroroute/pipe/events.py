@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -41,6 +42,7 @@ class EventReply:
     """
 
     __slots__ = (
+        "__weakref__",
         "_actions",
         "_failure",
         "_idle",
@@ -50,6 +52,7 @@ class EventReply:
         "_options",
         "_over",
         "_parser",
+        "_readany",
         "_received",
         "_response",
         "_timer",
@@ -67,6 +70,7 @@ class EventReply:
         self.host = request.host
         self.attempts = 1
         self._response = response
+        self._readany = response.content.readany
         self._parser = SSEParser()
         self._max_bytes = max_bytes
         self._received = 0
@@ -90,19 +94,32 @@ class EventReply:
         while not self.answer.began:
             if not await self.read():
                 raise ModelEmptyResponseError("the answer has neither content nor reasoning nor a call")
-        if not self._over:
+        if not self._over and self._timer is None:
             self._last_sign = self._loop.time()
             self._watch()
 
     async def read(self) -> bool:
         """See :class:`~neuroroute.pipe.reply.Reply`."""
         if self._over:
-            return False
+            return self._was_whole()
         try:
-            return await self._read()
+            if self.answer.ended or self._failure is not None:
+                return await self._end()
+            self._last_sign = self._loop.time()
+            self._waiting = True
+            try:
+                data = await self._readany()
+            except STRANGERS as error:
+                data = self._broken(error)
+            finally:
+                self._waiting = False
+            if not data:
+                return await self._end()
+            self._take(data)
         except BaseException:
             self.close()
             raise
+        return True
 
     def close(self) -> None:
         """See :class:`~neuroroute.pipe.reply.Reply`."""
@@ -117,43 +134,28 @@ class EventReply:
         else:
             self._actions.append(action)
 
-    async def _read(self) -> bool:
-        if self._failure is not None:
-            raise self._failure
-        if self.answer.ended:
-            return await self._end()
-        had_finished = self.answer.complete
-        data, cut = await self._receive()
-        if not data:
-            if self.answer.complete:
-                return await self._end()
-            raise cut or self._unfinished()
+    def _take(self, data: bytes) -> None:
+        answer = self.answer
+        had_finished = answer.complete
         self._received += len(data)
         try:
             if self._received > self._max_bytes:
                 raise MalformedResponseError(f"the answer is larger than max_response_bytes={self._max_bytes}")
-            self.answer.events(self._parser.feed(data))
+            answer.events(self._parser.feed(data))
         except LMStudioError as error:
-            if not self.ready:
-                raise
             self._failure = error  # raised once the chunks before it have been taken
-        if self.answer.complete and not had_finished:
+        if answer.complete and not had_finished:
             self._hurry()
-        return True
 
-    async def _receive(self) -> tuple[bytes, LMStudioError | None]:
-        """What came, or nothing and why."""
-        self._last_sign = self._loop.time()
-        self._waiting = True
-        try:
-            data = await self._response.content.readany()
-        except STRANGERS as error:
-            cut = self._failure or (self._unfinished() if self.answer.began else translated(error))
-            cut.__cause__ = error
-            return b"", cut
-        finally:
-            self._waiting = False
-        return data, self._failure if not data else None
+    def _broken(self, error: Exception) -> bytes:
+        """Notes why the connection broke; what came before it did, and was not taken yet."""
+        if self._failure is None:
+            self._failure = self._unfinished() if self.answer.began else translated(error)
+        self._failure.__cause__ = error
+        with contextlib.suppress(AttributeError):
+            # aiohttp raises before it hands out the rest; a slow reader would lose what had come.
+            return self._response.content._read_nowait(-1)  # pyright: ignore[reportPrivateUsage]
+        return b""
 
     def _unfinished(self) -> LMStudioError:
         if self.answer.began:
@@ -161,12 +163,17 @@ class EventReply:
         return NetworkError("the stream ended before its first chunk")
 
     async def _end(self) -> bool:
-        """Gives the connection back if the body ends at once, else closes it."""
+        """Nothing more comes: gives the connection back if the body ends at once, else closes it.
+
+        An answer that told its end is whole, whatever happened after that.
+        """
+        if not self.answer.complete:
+            raise self._failure or self._unfinished()
         self.answer.finish()
         try:
             if not self._response.content.at_eof():
                 async with asyncio.timeout(AFTER_DONE_SECONDS):
-                    while await self._response.content.readany():
+                    while await self._readany():
                         pass
         except (*STRANGERS, TimeoutError):
             self.close()
@@ -174,6 +181,11 @@ class EventReply:
             self._response.release()
             self._finish()
         return bool(self.ready)
+
+    def _was_whole(self) -> bool:
+        if not self.answer.complete:  # closed by somebody else than its reader: what came is no whole answer
+            raise self._failure or StreamInterruptedError("the adapter was closed while the answer was coming")
+        return False
 
     def _finish(self) -> None:
         self._over = True
@@ -183,9 +195,8 @@ class EventReply:
 
     def _hurry(self) -> None:
         self._idle = min(self._idle, AFTER_FINISH_SECONDS)
-        if self._timer is not None:
-            self._stop_timer()
-            self._timer = self._loop.call_later(self._idle, self._watch)
+        self._stop_timer()
+        self._timer = self._loop.call_later(self._idle, self._watch)
 
     def _stop_timer(self) -> None:
         if self._timer is not None:

@@ -25,7 +25,9 @@ def translated(error: Exception, connect_timeout_ms: float = 0) -> LMStudioError
             f"TLS failed: {error}", hint="Give the right certificates as tls=ssl.create_default_context(...)."
         )
     if isinstance(error, aiohttp.ClientProxyConnectionError | aiohttp.ClientHttpProxyError):
-        return NetworkError(f"the proxy cannot be used: {error}", hint="Check proxy=..., or leave it out.")
+        # Without aiohttp's own words: they may show the proxy's URL, password and all.
+        why = "it refused" if isinstance(error, aiohttp.ClientHttpProxyError) else "no connection to it"
+        return NetworkError(f"the proxy cannot be used: {why}", hint="Check proxy=..., or leave it out.")
     if isinstance(error, aiohttp.ClientConnectorDNSError):
         return NetworkError(f"the host is unknown: {error}", hint="Check the host in base_url.")
     if isinstance(error, aiohttp.ClientConnectorError):

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import io
+import socket
 import ssl
 import time
 from collections import deque
-from collections.abc import Callable
-from types import SimpleNamespace
-from typing import NamedTuple
-from weakref import WeakKeyDictionary
+from collections.abc import AsyncGenerator, Callable
+from contextvars import ContextVar
+from importlib.metadata import version
+from typing import Any, NamedTuple
+from weakref import WeakSet
 
 import aiohttp
 from yarl import URL
@@ -26,6 +28,8 @@ from neuroroute.wire.failures import failure
 
 KEEPALIVE_SECONDS = 4.0
 """LM Studio closes an idle connection after 5 s; ours end before, so that seldom one is closed under us."""
+
+_USER_AGENT = f"neuroroute/{version('neuroroute')}"
 
 _LARGE_BODY = 1 << 20
 """aiohttp warns about plain bytes above this size."""
@@ -58,9 +62,13 @@ class WholeReply:
 
 
 class _Pool(NamedTuple):
+    """The connections of one event loop."""
+
     kept: aiohttp.ClientSession
     fresh: aiohttp.ClientSession
     """Opens a connection for each request, for those that a kept one failed."""
+    streams: WeakSet[EventReply]
+    """Streams that may still be open, to be told when the connections are closed under them."""
 
 
 class Transport:
@@ -74,13 +82,18 @@ class Transport:
         proxy: str | None = None,
         max_response_bytes: int = 64 << 20,
     ) -> None:
-        self._headers = {"Content-Type": "application/json", "Accept": "application/json, text/event-stream"}
+        self._headers = {
+            "Content-Type": "application/json",
+            "Accept": "application/json, text/event-stream",
+            "Accept-Encoding": "identity",
+            "User-Agent": _USER_AGENT,
+        }
         if api_token:
             self._headers["Authorization"] = f"Bearer {api_token}"
         self._tls = tls
         self._proxy = proxy
         self._max_bytes = max_response_bytes
-        self._pools: WeakKeyDictionary[asyncio.AbstractEventLoop, _Pool] = WeakKeyDictionary()
+        self._pools: dict[asyncio.AbstractEventLoop, tuple[_Pool, AsyncGenerator[_Pool, None]]] = {}
         self._urls: dict[str, URL] = {}
         self._timeouts: dict[float, aiohttp.ClientTimeout] = {}
 
@@ -112,7 +125,7 @@ class Transport:
         try:
             async with (
                 timer,
-                self._pool().kept.get(url, proxy=self._proxy, allow_redirects=False) as response,
+                (await self._pool()).kept.get(url, proxy=self._proxy, allow_redirects=False) as response,
             ):
                 return response.status, await self._body(response)
         except LMStudioError:
@@ -124,18 +137,19 @@ class Transport:
 
     async def aclose(self) -> None:
         """Closes every connection of this event loop."""
-        pool = self._pools.pop(asyncio.get_running_loop(), None)
-        if pool is not None:
-            await pool.kept.close()
-            await pool.fresh.close()
+        opened = self._pools.get(asyncio.get_running_loop())
+        if opened is not None:
+            await opened[1].aclose()
 
     async def _attempt(self, request: ChatRequest) -> Reply:
-        response = await self._post(request)
+        pool = await self._pool()
+        response = await self._post(request, pool)
         try:
             if response.status >= 300:
-                raise failure(response.status, await self._body(response), response.headers, time.time())
+                raise failure(response.status, await self._error_body(response), response.headers, time.time())
             if response.headers.get("Content-Type", "").lower().startswith("text/event-stream"):
                 stream = EventReply(response, request, self._max_bytes)
+                pool.streams.add(stream)
                 await stream.begin()
                 return stream
             return WholeReply(await self._body(response), request.host)
@@ -145,25 +159,23 @@ class Transport:
                 raise translated(error) from error
             raise
 
-    async def _post(self, request: ChatRequest) -> aiohttp.ClientResponse:
-        pool = self._pool()
-        trace = SimpleNamespace(reused=False)
+    async def _post(self, request: ChatRequest, pool: _Pool) -> aiohttp.ClientResponse:
+        opened: list[None] = []
+        _sockets_opened.set(opened)
         try:
-            return await self._posted(pool.kept, request, trace)
+            return await self._posted(pool.kept, request)
         except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
             # Closed under us while it idled: no byte of an answer came, so this was no attempt.
-            if not trace.reused:
-                raise translated(error) from error
+            if opened:
+                raise translated(error, request.options["connect_timeout_ms"]) from error
         except (*STRANGERS, ValueError) as error:
             raise translated(error, request.options["connect_timeout_ms"]) from error
         try:
-            return await self._posted(pool.fresh, request, trace)
+            return await self._posted(pool.fresh, request)
         except (*STRANGERS, ValueError) as error:
             raise translated(error, request.options["connect_timeout_ms"]) from error
 
-    async def _posted(
-        self, session: aiohttp.ClientSession, request: ChatRequest, trace: SimpleNamespace
-    ) -> aiohttp.ClientResponse:
+    async def _posted(self, session: aiohttp.ClientSession, request: ChatRequest) -> aiohttp.ClientResponse:
         body = request.body
         limit: float = request.options["connect_timeout_ms"]
         if (timeout := self._timeouts.get(limit)) is None:
@@ -177,7 +189,6 @@ class Transport:
             timeout=timeout,
             proxy=self._proxy,
             allow_redirects=False,
-            trace_request_ctx=trace,
         )
 
     async def _body(self, response: aiohttp.ClientResponse) -> bytes:
@@ -190,16 +201,40 @@ class Transport:
                 raise MalformedResponseError(f"the answer is larger than max_response_bytes={self._max_bytes}")
         return b"".join(parts)
 
-    def _pool(self) -> _Pool:
+    async def _error_body(self, response: aiohttp.ClientResponse) -> bytes:
+        """What can be read of it: its status alone says that the request failed."""
+        try:
+            return await self._body(response)
+        except STRANGERS:
+            return b""
+
+    async def _pool(self) -> _Pool:
         loop = asyncio.get_running_loop()
-        pool = self._pools.get(loop)
-        if pool is None:
-            pool = self._pools[loop] = _Pool(self._session(force_close=False), self._session(force_close=True))
-        return pool
+        opened = self._pools.get(loop)
+        if opened is None:
+            for closed in [other for other in self._pools if other.is_closed()]:
+                del self._pools[closed]
+            life = self._life(loop)
+            opened = self._pools[loop] = (await anext(life), life)
+        return opened[0]
+
+    async def _life(self, loop: asyncio.AbstractEventLoop) -> AsyncGenerator[_Pool, None]:
+        """The connections of a loop, closed at the end.
+
+        A generator, since those are what asyncio.run() ends with its loop: an adapter that nobody closed leaves no
+        socket behind.
+        """
+        pool = _Pool(self._session(force_close=False), self._session(force_close=True), WeakSet())
+        try:
+            yield pool
+        finally:
+            self._pools.pop(loop, None)
+            for stream in list(pool.streams):
+                stream.close()
+            await pool.kept.close()
+            await pool.fresh.close()
 
     def _session(self, *, force_close: bool) -> aiohttp.ClientSession:
-        tracing = aiohttp.TraceConfig()
-        tracing.on_connection_reuseconn.append(_note_reuse)
         return aiohttp.ClientSession(
             # The connection pool is unbounded and never the queue.
             connector=aiohttp.TCPConnector(
@@ -207,17 +242,21 @@ class Transport:
                 ssl=self._tls or True,
                 force_close=force_close,
                 keepalive_timeout=None if force_close else KEEPALIVE_SECONDS,
+                socket_factory=_socket,
             ),
             cookie_jar=aiohttp.DummyCookieJar(),
             headers=self._headers,
             timeout=aiohttp.ClientTimeout(total=None),
             auto_decompress=False,
-            skip_auto_headers=("Accept-Encoding",),
             read_bufsize=1 << 18,
-            trace_configs=[tracing],
         )
 
 
-async def _note_reuse(_session: aiohttp.ClientSession, context: SimpleNamespace, _params: object) -> None:
-    if context.trace_request_ctx is not None:
-        context.trace_request_ctx.reused = True
+_sockets_opened: ContextVar[list[None]] = ContextVar("neuroroute_sockets_opened")
+"""Of this request; empty when it went out on a kept connection. (aiohttp tells, too, but its tracing costs 20 µs.)"""
+
+
+def _socket(address: tuple[Any, ...]) -> socket.socket:
+    _sockets_opened.get([]).append(None)
+    family, kind, protocol, _, _ = address
+    return socket.socket(family, kind, protocol)

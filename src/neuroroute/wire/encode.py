@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import Any, cast
 
 import msgspec
@@ -81,8 +82,17 @@ def _body(model: str, messages: list[AnyMessage], options: dict[str, Any], strea
         fields["stream_options"] = {"include_usage": True}
     if extra := options["extra"]:
         fields |= extra
-    turns = b",".join([message.__dict__.get("turn") or encode_turn(message) for message in messages])
-    return b'{"model":%b,"messages":[%b],%b' % (_encode(model), turns, _encode(fields)[1:])
+    try:
+        turns: list[bytes] = list(map(_kept_turn, messages))
+    except AttributeError:  # one of them was never sent
+        turns = list(map(encode_turn, messages))
+    # One join, so that a long history is copied once.
+    turns[0] = b'{"model":%b,"messages":[%b' % (_encode(model), turns[0])
+    turns[-1] = b"%b],%b" % (turns[-1], _encode(fields)[1:])
+    return b",".join(turns)
+
+
+_kept_turn = attrgetter("turn")
 
 
 def _not_unicode(prompt: str, options: dict[str, Any], messages: list[AnyMessage]) -> ModelInvalidRequestError:
