@@ -270,11 +270,14 @@ class MessageReader:
         known = self._known
         messages: list[AnyMessage] = []
         for index, value in enumerate(values):
-            if is_dict(value) and len(value) == 2:
+            kind = type(value)
+            if kind is dict and len(value) == 2:
                 try:
                     messages.append(known[value["role"]][value["content"]])
                 except (KeyError, TypeError):  # new, other keys, or a list as content
                     messages.append(self._learn(value, index))
+            elif kind in _KINDS:
+                messages.append(value)
             else:
                 messages.append(message_from(value, f"messages[{index}]"))
         return messages

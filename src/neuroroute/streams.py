@@ -59,8 +59,16 @@ class CompletionStream:
         Raises:
             LMStudioError: the answer failed or broke off.
         """
-        async for _ in self:
-            pass
+        if not self._done:
+            reply = self._reply or await self._begin()
+            try:
+                while await reply.read():
+                    pass
+                self._chunks += reply.ready
+                reply.ready.clear()
+                self._last(reply)
+            except LMStudioError as error:
+                raise self._failed(error) from error.__cause__
         return self.response
 
     def __aiter__(self) -> CompletionStream:

@@ -79,3 +79,13 @@ def test_an_event_has_a_size_limit() -> None:
 def test_the_limit_is_for_one_event_not_for_all() -> None:
     """Many small events may be more than the limit together."""
     assert len(parse([b"data: 0123456789\n\n"] * 50, limit=40)) == 50
+
+
+@given(EVENTS, st.lists(st.sampled_from([b": ping\n\n", b"event: x\n", b"data: more\n", b"\n", b""]), max_size=8))
+def test_plain_events_among_others_are_the_same_as_alone(events: list[bytes], between: list[bytes]) -> None:
+    """The quick way for plain events and the slow way for all others find the same, cut into bytes or at once."""
+    pairs = zip(events, [*between, *[b""] * len(events)], strict=False)
+    body = b"".join(other + b"data: " + event + b"\n\n" for event, other in pairs)
+    assert parse([body]) == parse([body[at : at + 1] for at in range(len(body))])
+    if not any(between):
+        assert parse([body]) == events

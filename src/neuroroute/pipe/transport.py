@@ -8,7 +8,7 @@ import socket
 import ssl
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextvars import ContextVar
 from importlib.metadata import version
 from typing import Any, NamedTuple
@@ -19,6 +19,7 @@ from yarl import URL
 
 from neuroroute.errors import LMStudioError, MalformedResponseError, ModelEmptyResponseError, ModelTimeoutError
 from neuroroute.pipe.events import EventReply
+from neuroroute.pipe.limits import limited
 from neuroroute.pipe.reply import Reply
 from neuroroute.pipe.strangers import STRANGERS, translated
 from neuroroute.requests import ChatRequest
@@ -106,14 +107,15 @@ class Transport:
         limit = request.options["first_token_timeout_ms"]
         if limit is None or not request.streaming:
             return await self._attempt(request)
-        timer = asyncio.timeout(limit / 1000)
+        first_token = limited(limit / 1000)
         try:
-            async with timer:
-                return await self._attempt(request)
-        except TimeoutError as error:
-            if not timer.expired():
+            return await self._attempt(request)
+        except asyncio.CancelledError as error:
+            if not first_token.passed():
                 raise
             raise ModelTimeoutError(f"no first chunk within first_token_timeout_ms={limit:g}") from error
+        finally:
+            first_token.end()
 
     async def get(self, url: str, timeout_ms: float) -> tuple[int, bytes]:
         """Status and body of a listing or the like.
@@ -175,14 +177,14 @@ class Transport:
         except (*STRANGERS, ValueError) as error:
             raise translated(error, request.options["connect_timeout_ms"]) from error
 
-    async def _posted(self, session: aiohttp.ClientSession, request: ChatRequest) -> aiohttp.ClientResponse:
+    def _posted(self, session: aiohttp.ClientSession, request: ChatRequest) -> Awaitable[aiohttp.ClientResponse]:
         body = request.body
         limit: float = request.options["connect_timeout_ms"]
         if (timeout := self._timeouts.get(limit)) is None:
             timeout = self._timeouts[limit] = aiohttp.ClientTimeout(total=None, sock_connect=limit / 1000)
         if (url := self._urls.get(request.url)) is None:
             url = self._urls[request.url] = URL(f"{request.url}/chat/completions")
-        return await session.post(
+        return session.post(
             url,
             data=body if len(body) < _LARGE_BODY else io.BytesIO(body),
             headers=request.options["extra_headers"],

@@ -64,6 +64,10 @@ _decode_payload = msgspec.json.Decoder(_Payload).decode
 _decode_envelope = msgspec.json.Decoder(_Envelope).decode
 _encode = msgspec.json.Encoder().encode
 
+_UNSET = msgspec.UNSET
+_SHORT = 6
+"""Characters of ``[DONE]``; nothing that short tells anything else."""
+
 
 class AnswerDecoder:
     """Decodes one answer, and keeps what concerns it as a whole."""
@@ -120,11 +124,27 @@ class AnswerDecoder:
         Raises:
             LMStudioError: an event tells of a failure or does not decode; the chunks before it were put.
         """
+        put, model = self._put, self.model
         for data in events:
-            if data == b"[DONE]":
-                self.ended = True
-                break
-            self._event(data)
+            if self._splitter is not None or len(data) <= _SHORT:
+                if data == b"[DONE]":
+                    self.ended = True
+                    break
+                if data:  # "data:" alone keeps a connection alive
+                    self._event(data)
+                    model = self.model
+                continue
+            # Most events are text and nothing else: theirs is the shortest way.
+            try:
+                payload = _decode_payload(data)
+            except UNDECODABLE as error:
+                raise failure_in_success(data, why=str(error), began=self.began) from error
+            if payload.choices and (delta := (choice := payload.choices[0]).delta) is not None:
+                other = delta.tool_calls or delta.reasoning_content or delta.reasoning or choice.finish_reason
+                if delta.content and not other and payload.error is _UNSET:
+                    put(StreamingChunk(delta.content, False, model))
+                    continue
+            self._payload(payload, data)
 
     def whole(self, body: bytes) -> None:
         """Puts the one chunk of a whole answer.
@@ -147,9 +167,17 @@ class AnswerDecoder:
                 self._put(StreamingChunk(text, False, self.model, None, reasoning))
 
     def _event(self, data: bytes) -> None:
-        payload = self._decoded(data)
+        try:
+            if not self._first:
+                self.model = _decode_envelope(data).model or ""
+            payload = _decode_payload(data)
+        except UNDECODABLE as error:
+            raise failure_in_success(data, why=str(error), began=self.began) from error
+        self._payload(payload, data)
+
+    def _payload(self, payload: _Payload, data: bytes) -> None:
         choices = payload.choices
-        if choices is None or payload.error is not msgspec.UNSET:
+        if choices is None or payload.error is not _UNSET:
             raise failure_in_success(data, began=self.began)
         if not self._first:
             self._first = data
@@ -157,26 +185,13 @@ class AnswerDecoder:
             choice = choices[0]
             delta = choice.delta or choice.message
             if delta is not None:
-                # the splitter sees the first content of every answer, so what is put here is never the first chunk
-                if self._splitter is None and not (delta.tool_calls or delta.reasoning_content or delta.reasoning):
-                    if delta.content:
-                        self._put(StreamingChunk(delta.content, False, self.model))
-                else:
-                    self._delta(delta)
+                self._delta(delta)
             if choice.finish_reason:
                 self.finish_reason = choice.finish_reason
                 self._finishing = data
         if payload.usage is not None or payload.timings is not None or payload.stats is not None:
             self._measures(payload)
             self._measuring = data
-
-    def _decoded(self, data: bytes) -> _Payload:
-        try:
-            if not self._first:
-                self.model = _decode_envelope(data).model or ""
-            return _decode_payload(data)
-        except UNDECODABLE as error:
-            raise failure_in_success(data, why=str(error), began=self.began) from error
 
     def _delta(self, delta: _Delta) -> None:
         reasoning = delta.reasoning_content or ""

@@ -45,16 +45,16 @@ class SSEParser:
             self._parts.append(data)
             data = b"".join(self._parts)
             self._parts.clear()
-        events = data.split(b"\n\n")
         self._size = 0
-        self._keep(events.pop())
-        found: list[bytes] = []
-        for event in events:
-            if event.startswith(b"data: ") and b"\n" not in event:
-                found.append(event[6:])
-            elif event and (joined := _data_of(event)) is not None:
-                found.append(joined)
-        return found
+        if not data.endswith(b"\n\n"):
+            data, _, rest = data.rpartition(b"\n\n")
+            self._keep(rest)
+            data += b"\n\n" if data else b""
+        if data.startswith(b"data: "):
+            events = data[6:-2].split(b"\n\ndata: ")
+            if data.count(b"\n") == 2 * len(events):  # each is one line of data, and nothing else came
+                return events
+        return [found for event in data.split(b"\n\n") if (found := _data_of(event)) is not None]
 
     def _keep(self, rest: bytes) -> None:
         self._size += len(rest)

@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+import asyncio
+import gc
+import weakref
+
+import pytest
+
+from neuroroute.pipe import limits
+from neuroroute.pipe.limits import limited
+
+
+async def within(seconds: float, work: float) -> str:
+    limit = limited(seconds)
+    try:
+        await asyncio.sleep(work)
+    except asyncio.CancelledError:
+        if limit.passed():
+            return "late"
+        raise
+    finally:
+        limit.end()
+    return "done"
+
+
+async def test_what_ends_in_time_is_left_alone() -> None:
+    """A limit that was ended does nothing when it becomes due."""
+    assert await within(0.01, 0) == "done"
+    await asyncio.sleep(0.03)
+    task = asyncio.current_task()
+    assert task is not None
+    assert task.cancelling() == 0
+
+
+async def test_what_takes_longer_is_cancelled_and_goes_on() -> None:
+    """A limit that passes cancels its task once, and takes the cancellation back."""
+    assert await within(0.01, 5) == "late"
+    task = asyncio.current_task()
+    assert task is not None
+    assert task.cancelling() == 0
+    await asyncio.sleep(0)
+
+
+async def test_each_limit_is_its_own() -> None:
+    """Of many tasks those end late that work too long, whatever the order in which they began and ended."""
+    works = [5, 0, 5, 0.001, 5, 0, 0, 5]
+    ends = await asyncio.gather(*(within(0.03, work) for work in works), within(0.01, 5), within(5, 0))
+    assert ends == [*("late" if work == 5 else "done" for work in works), "late", "done"]
+
+
+async def test_a_limit_within_a_limit() -> None:
+    """The inner one passes first and only once; the outer one goes on."""
+
+    async def outer(seconds: float) -> str:
+        limit = limited(seconds)
+        try:
+            return await within(0.01, 5) + await within(1, 0.05)
+        except asyncio.CancelledError:
+            if limit.passed():
+                return "late outside"
+            raise
+        finally:
+            limit.end()
+
+    assert await outer(1) == "latedone"
+    assert await outer(0.03) == "late outside"
+
+
+async def test_a_cancellation_from_outside_stays_one() -> None:
+    """Somebody else's cancellation is never taken for the limit's, nor swallowed when both come at once."""
+    task = asyncio.create_task(within(5, 5))
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    both = asyncio.create_task(within(0.01, 5))
+    await asyncio.sleep(0)
+    asyncio.get_running_loop().call_at(asyncio.get_running_loop().time() + 0.01, both.cancel)
+    done, _ = await asyncio.wait([both])
+    assert done.pop().cancelled() or both.result() == "late"
+
+
+async def test_an_error_beside_the_limit_takes_the_cancellation_back() -> None:
+    """Work that answers its cancellation with an error of its own leaves no cancellation behind."""
+    limit = limited(0.01)
+    with pytest.raises(ZeroDivisionError):
+        try:
+            await asyncio.sleep(5)
+        except asyncio.CancelledError:
+            raise ZeroDivisionError from None
+        finally:
+            limit.end()
+    task = asyncio.current_task()
+    assert task is not None
+    assert task.cancelling() == 0
+
+
+async def test_nothing_is_kept_of_what_has_ended() -> None:
+    """A task that ended is not kept alive until its limit would have passed."""
+    task = asyncio.create_task(within(600, 0))
+    ended = weakref.ref(task)
+    await task
+    del task
+    await asyncio.sleep(0)  # the loop itself holds what it runs just now
+    gc.collect()
+    assert ended() is None
+
+
+async def test_the_line_is_no_longer_than_what_runs() -> None:
+    """Limits that ended leave the line as others join it; durations that are never the same do not pile up."""
+    for number in range(300):
+        await within(600, 0)
+        await within(600 + number, 0)
+    lines = limits._lines[asyncio.get_running_loop()]
+    assert len(lines) <= limits._MOST_LINES
+    assert all(len(line._waiting) <= 1 for line in lines.values())
