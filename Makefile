@@ -16,6 +16,7 @@ help: ## what there is
 	@echo "make demo     a real conversation on a real model (no LM Studio needed)"
 	@echo "make test     lint, types, import arrows, tests (5 minutes at most)"
 	@echo "make measure  our speed beside our peers', in one run (about 10 minutes)"
+	@echo "make soak     failures and cancellations for a minute and more, and nothing may be left"
 	@echo "make docs     builds docs/api.md from the docstrings"
 	@echo "make clean    removes .venv and what was built"
 
@@ -57,6 +58,9 @@ arrows: .venv/.dev
 
 measure: .venv/.measure
 	$(PY) benchmarks/run.py
+
+soak: .venv/.dev
+	$(PY) benchmarks/soak.py
 
 docs: .venv/.dev
 	$(PY) docs/build_api.py

@@ -13,6 +13,7 @@ from neuroroute.messages import MessageReader
 from neuroroute.models import list_models
 from neuroroute.pipe.admit import admit
 from neuroroute.pipe.deadline import deadline
+from neuroroute.pipe.reasoning import reasoning
 from neuroroute.pipe.reply import Clock, Reply, Send, pipe
 from neuroroute.pipe.retry import RetryPolicy, retry
 from neuroroute.requests import ChatRequest
@@ -48,6 +49,7 @@ class Core:
         self._transport: Transport | None = None
         self._send: Send = pipe(
             deadline(clock),
+            reasoning(self.listing),
             retry(policy, clock, random),
             admit(slots),
             transport=lambda request: self.transport.send(request),

@@ -47,6 +47,8 @@ class ModelDetails(msgspec.Struct, frozen=True, kw_only=True):
     """None where the listing does not tell."""
     instances: tuple[ModelInstance, ...] = ()
     """Its copies in memory."""
+    reasoning_options: tuple[str, ...] = ()
+    """The settings that ``reasoning`` may have; empty where the listing does not tell."""
 
     def answers_to(self, model_id: str) -> bool:
         """Whether a request for this id is a request for this model: keys match in any case, instance ids exactly."""

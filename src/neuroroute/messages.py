@@ -15,7 +15,7 @@ import msgspec
 from msgspec.structs import force_setattr
 
 from neuroroute.errors import ModelInvalidRequestError
-from neuroroute.jsontypes import is_array, is_dict, is_mapping, is_series, is_text
+from neuroroute.jsontypes import is_array, is_mapping, is_series, is_text
 
 Role: TypeAlias = Literal["system", "user", "assistant", "function", "tool"]
 
@@ -270,7 +270,7 @@ class MessageReader:
         known = self._known
         messages: list[AnyMessage] = []
         for index, value in enumerate(values):
-            kind = type(value)
+            kind: type[object] = value.__class__
             if kind is dict and len(value) == 2:
                 try:
                     messages.append(known[value["role"]][value["content"]])

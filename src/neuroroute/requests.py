@@ -54,7 +54,8 @@ class RequestOptions(TypedDict, total=False):
     initial_backoff: float | None
     """Doubles from retry to retry, with full jitter. Default: 1000."""
     reasoning: Reasoning | None
-    """Whether and how hard the model thinks before it answers. Default: as the model is set up."""
+    """Whether and how hard the model thinks before it answers; refused where the model lists other settings.
+    Default: as the model is set up."""
     model: str | None
     """Another model for this call."""
     strict_model: bool | None

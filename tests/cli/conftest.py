@@ -155,6 +155,16 @@ class Terminal:
                 column += 1
         return "\n".join(line.rstrip() for line in lines)
 
+    def terminate(self) -> None:
+        self._process.terminate()
+
+    @property
+    def echoes(self) -> bool:
+        """Whether what is typed can be seen, as in every shell."""
+        import termios
+
+        return bool(termios.tcgetattr(self._ours)[3] & termios.ECHO)
+
     def close(self) -> None:
         if self._process.poll() is None:
             self._process.send_signal(signal.SIGKILL)

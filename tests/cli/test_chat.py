@@ -143,3 +143,19 @@ def test_reasoning_is_drawn_dim(on_terminal, lmstudio):
     assert ask.screen().split() == ["Let", "me", "think.", "Yes", "]0;title"]
     assert "\x1b[2;3mLet me" in ask.written
     assert "\x1b]0" not in ask.written
+
+
+@needs_terminal
+@pytest.mark.parametrize("arguments", [("ask", "Hi"), ("chat",)], ids=["ask", "chat"])
+def test_a_program_that_is_told_to_end_leaves_the_terminal_as_it_was(on_terminal, lmstudio, arguments):
+    """SIGTERM in the middle of an answer ends it with 143; what is typed is seen again, and the server stops."""
+    lmstudio.answer(Answer("slow " * 200, delay_between=0.05))
+    started = on_terminal(*arguments)
+    if arguments == ("chat",):
+        started.wait_for("> ")
+        started.press("Hi\r")
+    started.wait_for("slow slow")
+    started.terminate()
+    assert started.ended() == 143
+    assert started.echoes
+    assert lmstudio.requests[-1].ended.wait(1)

@@ -6,7 +6,7 @@ from typing import Any
 
 from neuroroute.errors import LMStudioError
 
-OK, FAILED, MISUSED, UNREACHABLE, INTERRUPTED, CUT_OFF = 0, 1, 2, 3, 130, 141
+OK, FAILED, MISUSED, UNREACHABLE, INTERRUPTED, CUT_OFF, TERMINATED = 0, 1, 2, 3, 130, 141, 143
 
 MEANINGS = (
     (OK, "it worked"),
@@ -15,6 +15,7 @@ MEANINGS = (
     (UNREACHABLE, "the server cannot be reached, or did not answer in time"),
     (INTERRUPTED, "interrupted with Ctrl-C"),
     (CUT_OFF, "whoever read the output left, as in `| head`"),
+    (TERMINATED, "told to end (SIGTERM)"),
 )
 
 _BY_CODE = {

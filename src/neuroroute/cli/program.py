@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -9,7 +11,7 @@ from typing import Any, TypeVar
 import click
 
 from neuroroute.cli.choice import Engine
-from neuroroute.cli.exits import CUT_OFF, INTERRUPTED, MEANINGS, as_object, exit_code, explained
+from neuroroute.cli.exits import CUT_OFF, INTERRUPTED, MEANINGS, TERMINATED, as_object, exit_code, explained
 from neuroroute.errors import LMStudioError
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -24,6 +26,7 @@ class _Command(click.Command):
         from neuroroute.cli.streams import is_broken_pipe, prepare, write_no_more
 
         prepare()
+        signal.signal(signal.SIGTERM, _terminate)
         try:
             code = super().invoke(ctx)
         except LMStudioError as error:
@@ -38,6 +41,11 @@ class _Command(click.Command):
             code = CUT_OFF
         if code:
             ctx.exit(code)
+
+
+def _terminate(*_: object) -> None:
+    # An exception, so that whoever has changed the terminal puts it back, and the server sees the connection close.
+    sys.exit(TERMINATED)
 
 
 class _Program(click.Group):

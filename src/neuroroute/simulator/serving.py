@@ -171,3 +171,7 @@ class _Connections(web.Server):
     def connection_made(self, handler: RequestHandler, transport: asyncio.Transport) -> None:
         self.numbers[handler] = next(self._count)
         super().connection_made(handler, transport)
+
+    def connection_lost(self, handler: RequestHandler, exc: BaseException | None = None) -> None:
+        self.numbers.pop(handler, None)
+        super().connection_lost(handler, exc)

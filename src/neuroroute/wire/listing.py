@@ -27,6 +27,14 @@ class _Instance(msgspec.Struct):
     config: _Config = msgspec.field(default_factory=_Config)
 
 
+class _Reasoning(msgspec.Struct):
+    allowed_options: list[str] = []
+
+
+class _Capabilities(msgspec.Struct):
+    reasoning: _Reasoning | None = None
+
+
 class _V1Model(msgspec.Struct):
     key: str
     type: str = ""
@@ -39,8 +47,10 @@ class _V1Model(msgspec.Struct):
     loaded_instances: list[_Instance] = []
     max_context_length: int | None = None
     format: str | None = None
+    capabilities: _Capabilities | None = None
 
     def details(self) -> ModelDetails:
+        reasoning = self.capabilities and self.capabilities.reasoning
         instances = tuple(
             ModelInstance(id=one.id, context_length=one.config.context_length, parallel=one.config.parallel)
             for one in self.loaded_instances
@@ -59,6 +69,7 @@ class _V1Model(msgspec.Struct):
             max_context_length=self.max_context_length,
             loaded=bool(instances),
             instances=instances,
+            reasoning_options=tuple(reasoning.allowed_options) if reasoning else (),
         )
 
 
