@@ -103,7 +103,8 @@ class Database:
 
     def _insert(self, saved: SavedConversation, values: tuple[Any, ...]) -> int:
         cursor = self._db.execute(
-            "INSERT INTO conversations (id, created, model, title, updated, turns, version) VALUES (?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO conversations (id, created, model, title, updated, turns, version)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?)",
             (saved.id, saved.created, *values),
         )
         return cursor.lastrowid or 0
