@@ -81,6 +81,7 @@ def test_turns(messages: list[AnyMessage], turns: list[int]) -> None:
         ([user(), calls("1"), user(), user(), result("1"), user()], [5, 1]),  # the turn in the middle goes with both
         ([user(), result("1"), user(), calls("1"), user()], [4, 1]),  # the wrong way round
         ([user(), calls("1"), result("1"), user(), result("1"), user()], [5, 1]),  # a second result
+        ([user(), calls("1"), user(), calls("1"), result("1"), result("1"), user()], [6, 1]),  # one for each call
         ([user(), function_call("f"), user(), function_result("f"), user()], [4, 1]),
         ([user(), calls("1"), user(), calls("2"), result("1"), user(), result("2"), user()], [7, 1]),  # a chain
         ([system(), calls("1"), user(), result("1"), user()], [1, 3, 1]),

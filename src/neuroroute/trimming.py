@@ -110,7 +110,8 @@ class _Pairs:
     """Finds the call of each result.
 
     Ids come again: LM Studio has sent empty ones (#830), names are those of functions. So a result belongs to the
-    latest call of its id that has none yet, else to the latest, else to the next one.
+    latest call of its id that has none yet, else to the latest, else to the next one. Turns are gone through in order,
+    so that what was found last reaches furthest.
     """
 
     __slots__ = ("_called", "_early", "_open", "reaches")
@@ -125,15 +126,12 @@ class _Pairs:
         self._called[key] = turn
         self._open.setdefault(key, []).append(turn)
         if key in self._early:
-            self._tie(self._early.pop(key), turn)
+            self.reaches[self._early.pop(key)] = turn
 
     def result(self, key: _Key, turn: int) -> None:
         if unanswered := self._open.get(key):
-            self._tie(unanswered.pop(), turn)
+            self.reaches[unanswered.pop()] = turn
         elif key in self._called:
-            self._tie(self._called[key], turn)
+            self.reaches[self._called[key]] = turn
         else:
             self._early.setdefault(key, turn)
-
-    def _tie(self, earlier: int, later: int) -> None:
-        self.reaches[earlier] = max(self.reaches[earlier], later)

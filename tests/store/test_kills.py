@@ -29,6 +29,7 @@ from neuroroute.store import SQLiteStore
 
 async def main(path, conversation, writer):
     print("ready", flush=True)
+    sys.stdin.readline()
     store = SQLiteStore(path)
     for number in itertools.count():
         turn = [UserMessage(content=f"{writer}:{number}"), AssistantMessage(content=f"{writer}:{number}," * 500)]
@@ -57,10 +58,15 @@ class Writer:
         self.conversation = CONVERSATIONS[index]
         source = str(Path(neuroroute.__file__).parent)
         command = [sys.executable, "-c", WRITER, source, str(path), self.conversation, self.name]
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.told = cast("IO[str]", self.process.stdout)
         self.acknowledged = -1
         """The number of the last turn whose save has returned."""
+
+    def go(self) -> None:
+        go = cast("IO[str]", self.process.stdin)
+        go.write("\n")
+        go.flush()
 
     def kill(self) -> None:
         assert self.process.poll() is None, "it has ended by itself"
@@ -76,6 +82,8 @@ def writers(path: Path) -> Iterator[list[Writer]]:
     try:
         for writer in started:
             assert writer.told.readline() == "ready\n"
+        for writer in started:  # at once, so that they meet on opening the file
+            writer.go()
         yield started
     finally:
         for writer in started:
