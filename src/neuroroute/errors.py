@@ -24,6 +24,7 @@
     │   ├── ToolRefusedError            TOOL_REFUSED            no    told to the model
     │   └── ToolRoundsError             TOOL_ROUNDS             no    raised
     ├── StructuredOutputError           STRUCTURED_OUTPUT       no
+    ├── ConversationConflictError       CONVERSATION_CONFLICT   no
     └── ConfigurationError              CONFIGURATION           no    (also a ValueError)
 
 Codes are stable: programs may branch on ``error.code``. An error met after the first chunk of an answer carries what
@@ -278,6 +279,13 @@ class StructuredOutputError(LMStudioError):
 
     code = "STRUCTURED_OUTPUT"
     default_hint = "Allow more max_tokens, ask again with reask=1, or simplify the type."
+
+
+class ConversationConflictError(LMStudioError):
+    """A conversation was saved or deleted by another since it was loaded; nothing was written, nothing is lost."""
+
+    code = "CONVERSATION_CONFLICT"
+    default_hint = "Load it again and add what is new to that, or save this one under another id."
 
 
 class ConfigurationError(LMStudioError, ValueError):
