@@ -19,6 +19,8 @@ SECTIONS = {
         *("ChatMessage", "SystemMessage", "UserMessage", "AssistantMessage", "FunctionMessage", "ToolMessage"),
         *("AnyMessage", "TextPart", "ImagePart", "FunctionCall", "ToolCall"),
     ],
+    "Tools": ["tool", "Tool", "Toolbox", "ToolDefinition", "FunctionDefinition", "ToolStream", "SyncToolStream"],
+    "Stores": ["ConversationStore", "SQLiteStore", "MemoryStore", "SavedConversation", "ConversationSummary"],
     "Models": ["ModelDetails", "ModelInstance"],
 }
 
@@ -55,6 +57,8 @@ def _described(name: str, item: griffe.Object | griffe.Alias) -> list[str]:
     lines = [f"### {name}", ""]
     if item.is_attribute:
         return [*lines, f"`{item.value}`", ""]
+    if item.is_function:
+        return [*lines, "```python", _signature(name, item), "```", "", *_block((item.docstring or _NOTHING).value), ""]
     if bases := [str(base) for base in item.bases if str(base) not in ("Protocol", "TypedDict")]:
         lines += [f"*{', '.join(_plain(base) for base in bases)}*", ""]
     lines += [*_block((item.docstring or _NOTHING).value), "", *_members(item)]

@@ -12,7 +12,7 @@ from neuroroute import (
     ModelRateLimitedError,
     RetryPolicy,
 )
-from neuroroute.requests import DEFAULTS
+from neuroroute.options import DEFAULTS
 from neuroroute.simulator import Fail, Simulator
 
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from neuroroute import LMStudioAdapter, ModelInvalidRequestError, RequestOptions
-from neuroroute.requests import _RULES, checked
+from neuroroute.options import _RULES, checked
 from neuroroute.simulator import Simulator
 
 CYCLE: list[Any] = []
@@ -32,6 +32,12 @@ BAD = {
     "max_retries": [-1, 1.0, True],
     "initial_backoff": [-1, math.nan],
     "reasoning": ["hard", True, ["low"]],
+    "tools": [5, "f", [5], [{}], [{"type": "function", "function": {"name": "f"}}]],
+    "tool_choice": ["always", 5, {}, {"type": "function"}, {"function": {"name": ""}}],
+    "functions": [5, [5], [{}], [{"name": "f"}], [{"name": "a b", "parameters": {}}]],
+    "function_call": ["required", 5, {}, {"name": 5}],
+    "salvage": [1],
+    "merge_roles": ["yes"],
     "model": ["", 5],
     "strict_model": [1, "yes"],
     "seed": [1.5, "x", 2**64],

@@ -4,10 +4,11 @@ All that is imported here is light; aiohttp loads with the first call, the engin
 """
 
 from neuroroute.adapter import LMStudioAdapter
-from neuroroute.blocking import SyncChunkStream, SyncCompletionStream, SyncLMStudioAdapter
+from neuroroute.blocking import SyncChunkStream, SyncCompletionStream, SyncLMStudioAdapter, SyncToolStream
 from neuroroute.details import ModelDetails, ModelInstance
 from neuroroute.errors import (
     ConfigurationError,
+    ConversationConflictError,
     LMStudioError,
     MalformedResponseError,
     ModelAuthenticationError,
@@ -44,9 +45,9 @@ from neuroroute.messages import (
     ToolMessage,
     UserMessage,
 )
+from neuroroute.options import RequestOptions
 from neuroroute.pipe.reply import Clock
 from neuroroute.pipe.retry import RetryPolicy
-from neuroroute.requests import RequestOptions
 from neuroroute.responses import (
     LMStudioResponse,
     ModelResponse,
@@ -56,7 +57,10 @@ from neuroroute.responses import (
     TokenUsage,
     ToolCallFragment,
 )
+from neuroroute.store import ConversationStore, ConversationSummary, MemoryStore, SavedConversation, SQLiteStore
 from neuroroute.streams import ChunkStream, CompletionStream
+from neuroroute.toolloop import ToolStream
+from neuroroute.tools import FunctionDefinition, Tool, Toolbox, ToolDefinition, tool
 
 __all__ = [
     "AnyMessage",
@@ -66,13 +70,18 @@ __all__ = [
     "Clock",
     "CompletionStream",
     "ConfigurationError",
+    "ConversationConflictError",
+    "ConversationStore",
+    "ConversationSummary",
     "FunctionCall",
+    "FunctionDefinition",
     "FunctionMessage",
     "ImagePart",
     "LMStudioAdapter",
     "LMStudioError",
     "LMStudioResponse",
     "MalformedResponseError",
+    "MemoryStore",
     "ModelAuthenticationError",
     "ModelBusyError",
     "ModelContentFilteredError",
@@ -91,6 +100,8 @@ __all__ = [
     "Note",
     "RequestOptions",
     "RetryPolicy",
+    "SQLiteStore",
+    "SavedConversation",
     "Stats",
     "StreamInterruptedError",
     "StreamingChunk",
@@ -98,17 +109,23 @@ __all__ = [
     "SyncChunkStream",
     "SyncCompletionStream",
     "SyncLMStudioAdapter",
+    "SyncToolStream",
     "SystemMessage",
     "TextPart",
     "TokenUsage",
+    "Tool",
     "ToolArgumentsError",
     "ToolCall",
     "ToolCallFragment",
+    "ToolDefinition",
     "ToolError",
     "ToolFailedError",
     "ToolMessage",
     "ToolRefusedError",
     "ToolRoundsError",
+    "ToolStream",
     "ToolUnknownError",
+    "Toolbox",
     "UserMessage",
+    "tool",
 ]

@@ -3,135 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import copy
-import os
-import ssl
-from collections.abc import Mapping
-from random import Random
+from collections.abc import Iterable, Mapping
 from types import TracebackType
-from typing import Any, Self, Unpack
+from typing import Any, Self, Unpack, cast
 
-from neuroroute.core import Core, SystemClock
+from neuroroute.base import Adapter
 from neuroroute.details import ModelDetails
-from neuroroute.errors import LMStudioError, ModelInvalidRequestError
-from neuroroute.pipe.reply import Clock
-from neuroroute.pipe.retry import RetryPolicy
-from neuroroute.requests import DEFAULTS, ChatRequest, RequestOptions, checked
+from neuroroute.errors import LMStudioError
+from neuroroute.messages import AnyMessage
+from neuroroute.options import CommonOptions, RequestOptions
 from neuroroute.responses import ModelResponse
-from neuroroute.settings import find_settings
 from neuroroute.streams import ChunkStream, CompletionStream
-from neuroroute.wire.encode import chat_request
+from neuroroute.toolloop import OnToolCall, ToolLoop, ToolStream
+from neuroroute.tools.toolbox import Toolbox, ToolLike
 
 _AVAILABLE_WITHIN_MS = 5000
-
-
-class Adapter:
-    """What the asynchronous and the blocking adapter have in common: all but the verbs that wait."""
-
-    def __init__(
-        self,
-        model_id: str,
-        *,
-        app: Any = None,
-        base_url: str | None = None,
-        api_token: str | None = None,
-        tls: ssl.SSLContext | None = None,
-        proxy: str | None = None,
-        retry: RetryPolicy | None = None,
-        slots: int | None = None,
-        clock: Clock | None = None,
-        random: Random | None = None,
-        max_request_bytes: int = 32 << 20,
-        max_response_bytes: int = 64 << 20,
-        **defaults: Unpack[RequestOptions],
-    ) -> None:
-        """Checks everything, connects nothing.
-
-        Args:
-            model_id: the model's key in LM Studio.
-            app: a FastAPI or Starlette application, or anything with ``state``; if ``app.state.config_manager`` has
-                ``get(key, default)``, sync or async, it is asked on first use for ``LMSTUDIO_URL`` and
-                ``LMSTUDIO_TIMEOUT``.
-            base_url: where the server is. Default: the configuration manager's, else ``LMSTUDIO_URL``, else
-                ``http://localhost:1234/v1``; ``localhost:1234`` is enough.
-            api_token: sent as a Bearer token. Default: ``LM_API_TOKEN``.
-            tls: for https with certificates of your own.
-            proxy: URL of an HTTP proxy; the environment's proxies are not used.
-            retry: how retries wait; how many is ``max_retries``.
-            slots: how many requests a host takes at once for a model (LM Studio: 4); more wait, up to 1000, in order.
-            clock: for tests; read and slept on for back-offs.
-            random: for tests; the source of jitter.
-            max_request_bytes: a larger body is refused before it is sent.
-            max_response_bytes: a larger answer is refused as it comes.
-            **defaults: options of :class:`~neuroroute.RequestOptions` for every call; a call's own value wins.
-
-        Raises:
-            TypeError: an unknown option.
-            ConfigurationError: a setting is wrong; names it, and what would be right.
-            ModelInvalidRequestError: an option's value is wrong.
-        """
-        self._model_id = _model_id(model_id)
-        self._defaults = {**DEFAULTS, **checked(defaults, "LMStudioAdapter")}
-        self._core = Core(
-            settings=find_settings(
-                base_url=base_url,
-                timeout_ms=self._defaults["timeout_ms"],
-                api_token=api_token,
-                app=app,
-                environ=os.environ,
-            ),
-            tls=_of_kind("tls", tls, ssl.SSLContext),
-            proxy=_of_kind("proxy", proxy, str),
-            policy=_of_kind("retry", retry, RetryPolicy) or RetryPolicy(),
-            slots=None if slots is None else _at_least_1("slots", slots),
-            clock=clock or SystemClock(),
-            random=_of_kind("random", random, Random) or Random(),
-            max_request_bytes=_at_least_1("max_request_bytes", max_request_bytes),
-            max_response_bytes=_at_least_1("max_response_bytes", max_response_bytes),
-        )
-        self._prepare()
-
-    def _prepare(self) -> None:
-        """What a kind of adapter needs beside; a hook, so that the constructor is declared once."""
-
-    @property
-    def model_id(self) -> str:
-        """The model that is asked, unless a call says another."""
-        return self._model_id
-
-    def with_model(self, model_id: str, **defaults: Unpack[RequestOptions]) -> Self:
-        """A sibling for another model: shares the connections, inherits the defaults."""
-        sibling = copy.copy(self)
-        sibling._model_id = _model_id(model_id)
-        sibling._defaults = {**self._defaults, **checked(defaults, "with_model")}
-        return sibling
-
-    def supports_streaming(self) -> bool:
-        """Every model in LM Studio streams."""
-        return True
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self._model_id!r} at {self._core.base_url}>"
-
-    def _request(
-        self,
-        verb: str,
-        prompt: str,
-        options: Mapping[str, Any] | None,
-        more: Mapping[str, Any],
-        *,
-        streaming: bool,
-    ) -> ChatRequest:
-        given = {**options, **more} if options else more
-        merged = {**self._defaults, **checked(given, verb)}
-        return chat_request(
-            self._model_id,
-            prompt,
-            merged,
-            self._core.reader,
-            streaming=streaming,
-            max_bytes=self._core.max_request_bytes,
-        )
 
 
 class LMStudioAdapter(Adapter):
@@ -185,6 +71,65 @@ class LMStudioAdapter(Adapter):
         request = self._request("generate_completion_stream", prompt, options, more, streaming=True)
         return ChunkStream(CompletionStream(request, self._core.reply))
 
+    async def run_tools(
+        self,
+        prompt: str = "",
+        *,
+        tools: Iterable[ToolLike] | Toolbox,
+        max_rounds: int,
+        on_tool_call: OnToolCall | None = None,
+        tool_timeout_ms: float = 60_000,
+        max_result_bytes: int = 64 << 10,
+        **options: Unpack[CommonOptions],
+    ) -> ModelResponse:
+        """Asks, runs the tools that the model calls, asks again, until it answers without a call.
+
+        What the model gets wrong (an unknown tool, wrong arguments) and what fails (a tool that raises or takes too
+        long, a call that was refused) is told to the model as the call's result, beginning ``Error:``. A
+        ``tool_choice`` other than ``auto`` holds for the first request only.
+
+        Args:
+            prompt: appended to ``messages`` as a user message.
+            tools: ``@tool`` functions or plain functions; calls of one answer run side by side.
+            max_rounds: rounds of tools at most, so one request more than that.
+            on_tool_call: is shown each call before it runs, and may refuse it; sync or async.
+            tool_timeout_ms: how long a tool may take that has no limit of its own.
+            max_result_bytes: longer results are cut.
+            **options: as of :meth:`generate_completion`, for every request.
+
+        Raises:
+            ToolRoundsError: the model still called, or made one call three times; ``partial.messages`` goes on from
+                there.
+            LMStudioError: a request failed.
+        """
+        loop, options = _tool_loop(tools, max_rounds, on_tool_call, tool_timeout_ms, max_result_bytes, options)
+
+        async def ask(messages: list[AnyMessage] | None) -> ModelResponse:
+            given = options if messages is None else _next_round(options, messages)
+            return await self.generate_completion(prompt if messages is None else "", given)
+
+        return await loop.run(ask)
+
+    def stream_tools(
+        self,
+        prompt: str = "",
+        *,
+        tools: Iterable[ToolLike] | Toolbox,
+        max_rounds: int,
+        on_tool_call: OnToolCall | None = None,
+        tool_timeout_ms: float = 60_000,
+        max_result_bytes: int = 64 << 10,
+        **options: Unpack[CommonOptions],
+    ) -> ToolStream:
+        """What :meth:`run_tools` does, with the chunks of every answer as they come."""
+        loop, options = _tool_loop(tools, max_rounds, on_tool_call, tool_timeout_ms, max_result_bytes, options)
+
+        def opened(messages: list[AnyMessage] | None) -> CompletionStream:
+            given = options if messages is None else _next_round(options, messages)
+            return self.stream(prompt if messages is None else "", given)
+
+        return ToolStream(loop, opened)
+
     async def list_models(self) -> list[ModelDetails]:
         """The models that the server has, from the listing that tells most.
 
@@ -218,19 +163,26 @@ class LMStudioAdapter(Adapter):
         await self.aclose()
 
 
-def _model_id(value: Any) -> str:
-    if not isinstance(value, str) or not value.strip():
-        raise ModelInvalidRequestError("model_id must be the model's key in LM Studio, such as 'qwen3-8b'")
-    return value
+def _tool_loop(
+    tools: Iterable[ToolLike] | Toolbox,
+    max_rounds: int,
+    on_tool_call: OnToolCall | None,
+    tool_timeout_ms: float,
+    max_result_bytes: int,
+    options: Mapping[str, Any],
+) -> tuple[ToolLoop, RequestOptions]:
+    """The loop, and the options of its first request."""
+    toolbox = Toolbox.of(tools)
+    loop = ToolLoop(
+        toolbox,
+        max_rounds=max_rounds,
+        on_tool_call=on_tool_call,
+        tool_timeout_ms=tool_timeout_ms,
+        max_result_bytes=max_result_bytes,
+    )
+    return loop, cast("RequestOptions", {**options, "tools": toolbox})
 
 
-def _at_least_1(name: str, value: Any) -> int:
-    if type(value) is not int or value < 1:
-        raise ModelInvalidRequestError(f"{name} is {value!r:.60}; it must be a whole number of at least 1")
-    return value
-
-
-def _of_kind(name: str, value: Any, kind: type[Any]) -> Any:
-    if value is not None and not isinstance(value, kind):
-        raise ModelInvalidRequestError(f"{name} must be of type {kind.__name__}, not {type(value).__name__}")
-    return value
+def _next_round(options: RequestOptions, messages: list[AnyMessage]) -> RequestOptions:
+    """A call that was asked for was made; from now on the model may also answer."""
+    return {**options, "messages": messages, "tool_choice": None}

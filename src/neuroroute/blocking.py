@@ -14,15 +14,17 @@ from functools import wraps
 from types import TracebackType
 from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar, cast
 
-from neuroroute.adapter import Adapter, LMStudioAdapter
+from neuroroute.adapter import LMStudioAdapter
+from neuroroute.base import Adapter
 from neuroroute.errors import NetworkError
 from neuroroute.responses import ModelResponse, StreamingChunk
 from neuroroute.streams import ChunkStream, CompletionStream
+from neuroroute.toolloop import ToolStream
 
 P = ParamSpec("P")
 R = TypeVar("R")
 T = TypeVar("T")
-S = TypeVar("S", bound=CompletionStream | ChunkStream)
+S = TypeVar("S", bound=CompletionStream | ChunkStream | ToolStream)
 
 
 class _LoopThread:
@@ -130,6 +132,15 @@ class SyncChunkStream(_SyncStream[ChunkStream]):
     """The specification's form of a stream, blocking: a failure is its last chunk, never raised."""
 
 
+class SyncToolStream(_SyncStream[ToolStream]):
+    """The chunks of a loop of tools, blocking."""
+
+    @property
+    def response(self) -> ModelResponse:
+        """The answer at hand, folded; the last one once the last chunk was taken."""
+        return self._stream.response
+
+
 def _blocking(
     verb: Callable[Concatenate[LMStudioAdapter, P], Coroutine[Any, Any, R]],
 ) -> Callable[Concatenate[SyncLMStudioAdapter, P], R]:
@@ -158,8 +169,7 @@ class SyncLMStudioAdapter(Adapter):
         with SyncLMStudioAdapter("llama3") as adapter:
             print(adapter.generate_completion("What are the three laws of robotics?").text)
 
-    Made as that one is. Its verbs take what those take, and block: ``generate_completion``, ``stream``,
-    ``generate_completion_stream``, ``list_models``, ``is_available``, ``with_model``, ``close``.
+    Made as that one is. Its verbs take what those take, and block.
     """
 
     loop_thread: _LoopThread
@@ -167,6 +177,8 @@ class SyncLMStudioAdapter(Adapter):
     generate_completion = _blocking(LMStudioAdapter.generate_completion)
     stream = _streaming(LMStudioAdapter.stream, SyncCompletionStream)
     generate_completion_stream = _streaming(LMStudioAdapter.generate_completion_stream, SyncChunkStream)
+    run_tools = _blocking(LMStudioAdapter.run_tools)
+    stream_tools = _streaming(LMStudioAdapter.stream_tools, SyncToolStream)
     list_models = _blocking(LMStudioAdapter.list_models)
     is_available = _blocking(LMStudioAdapter.is_available)
 

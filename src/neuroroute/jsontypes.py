@@ -16,6 +16,11 @@ def is_mapping(value: object) -> TypeGuard[Mapping[Any, Any]]:
     return isinstance(value, Mapping)
 
 
+def is_dict(value: object) -> TypeGuard[dict[Any, Any]]:
+    """A plain dict, and nothing that behaves like one."""
+    return type(value) is dict
+
+
 def is_array(value: object) -> TypeGuard[Sequence[Any]]:
     """A list or a tuple."""
     return isinstance(value, (list, tuple))

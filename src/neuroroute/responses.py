@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, TypedDict, cast
 import msgspec
 
 from neuroroute.errors import LMStudioError
-from neuroroute.messages import AnyMessage, AssistantMessage, FunctionCall, ToolCall
+from neuroroute.messages import AnyMessage, FunctionCall, ToolCall
 
 
 class TokenUsage(msgspec.Struct, frozen=True, kw_only=True):
@@ -28,7 +28,7 @@ class Note(msgspec.Struct, frozen=True):
     """What was adapted, repaired, or is not as asked; the answer is usable all the same."""
 
     code: str
-    """Stable: ``SYSTEM_MESSAGE_IGNORED``, ``DIFFERENT_MODEL``, ``REASONING_NOT_HONOURED``."""
+    """Stable, such as ``DIFFERENT_MODEL``; docs/notes.md lists them all."""
     message: str
 
 
@@ -150,13 +150,14 @@ class Folded(NamedTuple):
     reasoning: str
     tool_calls: tuple[ToolCall, ...]
 
-    def message(self) -> AssistantMessage:
-        """The answer as the next message of the history; reasoning is not part of it."""
-        return AssistantMessage(content=self.text, tool_calls=self.tool_calls)
 
+def fold(chunks: Iterable[StreamingChunk], place: int = 0) -> Folded:
+    """Puts the chunks of an answer together; of a broken answer, as many as came.
 
-def fold(chunks: Iterable[StreamingChunk]) -> Folded:
-    """Puts the chunks of an answer together; of a broken answer, as many as came."""
+    Args:
+        chunks: of one answer.
+        place: of the answer in its history, so that ids made up for its calls are made up once.
+    """
     texts: list[str] = []
     reasoning: list[str] = []
     calls: dict[int, list[ToolCallFragment]] = {}
@@ -166,12 +167,12 @@ def fold(chunks: Iterable[StreamingChunk]) -> Folded:
             reasoning.append(chunk.reasoning)
         for fragment in chunk.tool_calls:
             calls.setdefault(fragment.index, []).append(fragment)
-    return Folded("".join(texts), "".join(reasoning), tuple(_call(index, parts) for index, parts in calls.items()))
+    return Folded("".join(texts), "".join(reasoning), tuple(_call(place, *call) for call in calls.items()))
 
 
-def _call(index: int, fragments: list[ToolCallFragment]) -> ToolCall:
-    # LM Studio has been seen to send no id (#830), which would make the next turn a 400.
-    call_id = next((part.id for part in fragments if part.id), f"call_{index}")
+def _call(place: int, index: int, fragments: list[ToolCallFragment]) -> ToolCall:
+    # LM Studio has been seen to send no id (#830), which would make the next turn a 400. Its own have nine digits.
+    call_id = next((part.id for part in fragments if part.id), f"{place * 1000 + index:09}")
     name = next((part.name for part in fragments if part.name), "")
     arguments = "".join([part.arguments for part in fragments])
     return ToolCall(id=call_id, function=FunctionCall(name=name, arguments=arguments))

@@ -7,18 +7,13 @@ from time import perf_counter
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+import msgspec
+
+from neuroroute.assembly import assembled
 from neuroroute.details import same_model
 from neuroroute.errors import LMStudioError, ModelContentFilteredError, ModelNotFoundError
 from neuroroute.requests import ChatRequest
-from neuroroute.responses import (
-    Folded,
-    ModelResponse,
-    Note,
-    StreamingChunk,
-    TokenUsage,
-    estimate_tokens,
-    fold,
-)
+from neuroroute.responses import ModelResponse, Note, StreamingChunk
 
 if TYPE_CHECKING:
     from neuroroute.pipe.reply import Reply
@@ -66,7 +61,7 @@ class CompletionStream:
                     pass
                 self._chunks += reply.ready
                 reply.ready.clear()
-                self._last(reply)
+                self._last()
             except LMStudioError as error:
                 raise self._failed(error) from error.__cause__
         return self.response
@@ -112,7 +107,7 @@ class CompletionStream:
         try:
             while not reply.ready:
                 if not await reply.read():
-                    return self._last(reply)
+                    return self._last()
         except LMStudioError as error:
             raise self._failed(error) from error.__cause__
         chunk = reply.ready.popleft()
@@ -129,13 +124,19 @@ class CompletionStream:
         self._compare_models(reply)
         return reply
 
-    def _last(self, reply: Reply) -> StreamingChunk:
-        answer = reply.answer
+    def _last(self) -> StreamingChunk:
         self._response = response = self._folded()
-        if answer.finish_reason == "content_filter":
+        if response.finish_reason == "content_filter":
             raise ModelContentFilteredError("the server's filter ended the answer")
         self._done = True
-        return StreamingChunk("", True, answer.model, answer.finish_reason, usage=response.tokens)
+        return StreamingChunk(
+            "",
+            True,
+            response.model,
+            response.finish_reason,
+            function_call=response.function_call,
+            usage=response.tokens,
+        )
 
     def _failed(self, error: LMStudioError) -> LMStudioError:
         """The error of an answer that had begun: it carries what came, and is final."""
@@ -167,53 +168,40 @@ class CompletionStream:
         self._request.notes.append(Note("DIFFERENT_MODEL", f"{answered!r} answered although {asked!r} was asked for"))
 
     def _folded(self) -> ModelResponse:
-        request, reply = self._request, self._reply
-        folded = fold(self._chunks)
         took = perf_counter() - self._started if self._started else 0.0
-        if reply is None:
-            tokens = TokenUsage(estimated=True)
-            return ModelResponse(text="", tokens=tokens, model="", processing_time=took, messages=[*request.messages])
-        answer = reply.answer
-        notes = request.notes
-        if folded.reasoning and request.options["reasoning"] == "off":
-            notes = [*notes, Note("REASONING_NOT_HONOURED", "the model reasoned although reasoning was off")]
-        return ModelResponse(
-            text=folded.text,
-            tokens=_tokens(answer.usage, request, folded),
-            model=answer.model,
-            processing_time=took,
-            messages=[*request.messages, folded.message()],
-            reasoning=folded.reasoning,
-            finish_reason=answer.finish_reason,
-            tool_calls=folded.tool_calls,
-            stats=answer.stats,
-            attempts=reply.attempts,
-            host=reply.host,
-            notes=tuple(notes),
-            raw_json=answer.raw(folded),
-        )
+        return assembled(self._request, self._reply, self._chunks, took)
 
 
 class ChunkStream:
     """The specification's form: never raises for a server's failure.
 
     Its last chunk, and only that, has ``done=True``, and ``error=True`` with ``error_details`` if the answer failed.
-    The connection is given back before that chunk is handed out, so ``break`` leaks nothing.
+    The connection is given back before that chunk is handed out, so ``break`` leaks nothing. The calls of an answer
+    also come as one chunk of text before it: ``[Function Call]: {...}``, or ``[Tool Call]: [...]`` with tools.
     """
 
-    __slots__ = ("_stream",)
+    __slots__ = ("_last", "_stream")
 
     def __init__(self, stream: CompletionStream) -> None:
         self._stream = stream
+        self._last: StreamingChunk | None = None
+        """The last chunk, while that which tells of calls is handed out before it."""
 
     def __aiter__(self) -> ChunkStream:
         return self
 
     async def __anext__(self) -> StreamingChunk:
+        last, self._last = self._last, None
+        if last is not None:
+            return last
         try:
-            return await self._stream.__anext__()
+            chunk = await self._stream.__anext__()
         except LMStudioError as error:
             return StreamingChunk("", True, error.model or "", error=True, error_details=str(error), exception=error)
+        if chunk.done and (told := _told_call(self._stream.response)):
+            self._last = chunk
+            return told
+        return chunk
 
     async def __aenter__(self) -> Self:
         return self
@@ -232,10 +220,14 @@ class ChunkStream:
         self._stream.close()
 
 
-def _tokens(counted: TokenUsage | None, request: ChatRequest, folded: Folded) -> TokenUsage:
-    """The server's count; an estimate where it has none, or counts nothing for something (LM Studio #1602)."""
-    if counted is not None and counted.prompt and (counted.completion or not (folded.text or folded.reasoning)):
-        return counted
-    prompt = sum(estimate_tokens(message.text) + 4 for message in request.messages)
-    completion = estimate_tokens(folded.text + folded.reasoning)
-    return TokenUsage(prompt=prompt, completion=completion, total=prompt + completion, estimated=True)
+def _told_call(response: ModelResponse) -> StreamingChunk | None:
+    """The calls of an answer as the specification's streams tell them: as text, once they are complete."""
+    if call := response.function_call:
+        text = f"[Function Call]: {_encode(call).decode()}"
+        return StreamingChunk(text, False, response.model, function_call=call)
+    if response.tool_calls:
+        return StreamingChunk(f"[Tool Call]: {_encode(response.tool_calls).decode()}", False, response.model)
+    return None
+
+
+_encode = msgspec.json.Encoder().encode

@@ -19,8 +19,9 @@ from neuroroute import (
     NetworkError,
     RetryPolicy,
 )
+from neuroroute.options import DEFAULTS
 from neuroroute.pipe.retry import delay_after
-from neuroroute.requests import DEFAULTS, ChatRequest
+from neuroroute.requests import ChatRequest
 from neuroroute.simulator import Fail, Simulator
 
 CRASHED = Fail(400, {"error": "The model has crashed without additional information. (Exit code: null)"})

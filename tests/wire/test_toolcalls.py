@@ -47,7 +47,7 @@ def test_fragments_of_side_by_side_calls() -> None:
         ),
         pytest.param(
             [[fragment("{}", "a", index=0)], [fragment("{}", "b", index=0)]],
-            [("call_0", "a", "{}"), ("call_1", "b", "{}")],
+            [("000000000", "a", "{}"), ("000000001", "b", "{}")],
             id="every index 0 and no ids",
         ),
         pytest.param(
@@ -55,11 +55,11 @@ def test_fragments_of_side_by_side_calls() -> None:
             [("1", "a", "{}"), ("2", "b", "[]")],
             id="no index",
         ),
-        pytest.param([[fragment({"x": 1}, "a", index=0)]], [("call_0", "a", '{"x":1}')], id="arguments as an object"),
+        pytest.param([[fragment({"x": 1}, "a", index=0)]], [("000000000", "a", '{"x":1}')], id="arguments as an object"),
         pytest.param(
             [[{"index": 0, "id": 7}], [fragment("{}", "a", index=0)]], [("7", "a", "{}")], id="a number as id"
         ),
-        pytest.param([[fragment("{}", "a", index="0", id="")]], [("call_0", "a", "{}")], id="an empty id"),
+        pytest.param([[fragment("{}", "a", index="0", id="")]], [("000000000", "a", "{}")], id="an empty id"),
     ],
 )
 def test_wrong_and_missing_ids_and_indices(deltas: list[list[dict[str, Any]]], calls: list[Any]) -> None:

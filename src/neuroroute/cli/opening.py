@@ -19,7 +19,7 @@ from neuroroute.adapter import LMStudioAdapter
 from neuroroute.cli.choice import DEFAULT_HOST, Choice, Engine, choose, default_model
 from neuroroute.details import same_model
 from neuroroute.errors import ConfigurationError
-from neuroroute.requests import checked
+from neuroroute.options import checked
 from neuroroute.settings import find_settings
 
 if TYPE_CHECKING:

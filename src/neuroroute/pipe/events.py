@@ -66,7 +66,7 @@ class EventReply:
 
     def __init__(self, response: aiohttp.ClientResponse, request: ChatRequest, max_bytes: int) -> None:
         self.ready: deque[StreamingChunk] = deque()
-        self.answer = AnswerDecoder(self.ready.append)
+        self.answer = AnswerDecoder(self.ready.append, request.salvageable)
         self.host = request.host
         self.attempts = 1
         self._response = response

@@ -41,13 +41,13 @@ class WholeReply:
 
     __slots__ = ("answer", "attempts", "host", "ready")
 
-    def __init__(self, body: bytes, host: str) -> None:
+    def __init__(self, body: bytes, request: ChatRequest) -> None:
         self.ready: deque[StreamingChunk] = deque()
-        self.answer = AnswerDecoder(self.ready.append)
+        self.answer = AnswerDecoder(self.ready.append, request.salvageable)
         self.answer.whole(body)
         if not self.answer.began:
             raise ModelEmptyResponseError("the answer has neither content nor reasoning nor a call")
-        self.host = host
+        self.host = request.host
         self.attempts = 1
 
     async def read(self) -> bool:
@@ -154,7 +154,7 @@ class Transport:
                 pool.streams.add(stream)
                 await stream.begin()
                 return stream
-            return WholeReply(await self._body(response), request.host)
+            return WholeReply(await self._body(response), request)
         except BaseException as error:
             response.close()
             if isinstance(error, STRANGERS) and not isinstance(error, LMStudioError):

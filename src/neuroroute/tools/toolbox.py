@@ -11,8 +11,8 @@ import msgspec
 from neuroroute.errors import ModelInvalidRequestError, ToolFailedError, ToolUnknownError
 from neuroroute.jsontypes import is_mapping, is_series
 from neuroroute.schemas import is_pydantic_model
-from neuroroute.tools.definitions import ToolDefinition, tool_definition
-from neuroroute.tools.tool import Tool
+from neuroroute.tools.definitions import ToolDefinition, function_definition, tool_definition
+from neuroroute.tools.functions import Tool
 
 ToolLike: TypeAlias = Tool[..., Any] | ToolDefinition | Mapping[str, Any] | Callable[..., Any]
 """What may be offered: a ``@tool``, a plain function, a definition, or a dict of a definition's shape."""
@@ -54,6 +54,25 @@ class Toolbox:
             self.wire = msgspec.Raw(_encode(sent))
         except (TypeError, ValueError, RecursionError) as error:
             raise ModelInvalidRequestError(f"{field} cannot be sent as JSON: {error}") from error
+
+    @classmethod
+    def of(cls, items: Any) -> Toolbox:
+        """The toolbox itself, or a new one of these items."""
+        return items if isinstance(items, cls) else cls(items)
+
+    @classmethod
+    def of_functions(cls, functions: Any) -> Toolbox:
+        """A toolbox of definitions in the older form, without ``type`` and ``function`` around them.
+
+        Raises:
+            ModelInvalidRequestError: names the definition and what would be right.
+        """
+        if isinstance(functions, cls):
+            return functions
+        if not is_series(functions):
+            raise ModelInvalidRequestError("functions must be a list of function definitions")
+        definitions = [function_definition(item, f"functions[{at}]") for at, item in enumerate(functions)]
+        return cls([ToolDefinition(function=one) for one in definitions], "functions")
 
     @property
     def definitions(self) -> tuple[ToolDefinition, ...]:

@@ -6,14 +6,15 @@ Source: https://lmstudio.ai/docs/developer/openai-compat/chat-completions
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
 
-from neuroroute.responses import Folded, Stats, StreamingChunk, TokenUsage
+from neuroroute.responses import Folded, Stats, StreamingChunk, TokenUsage, ToolCallFragment
 from neuroroute.wire.failures import UNDECODABLE, failure_in_success
 from neuroroute.wire.reasoning import ThinkSplitter
+from neuroroute.wire.salvage import CallSalvager, SalvagedCall
 from neuroroute.wire.toolcalls import CallTracker, WireCall
 
 
@@ -79,9 +80,12 @@ class AnswerDecoder:
         "_measuring",
         "_put",
         "_reasoning_key",
+        "_salvaged",
+        "_salvager",
         "_sent",
         "_split_text",
         "_splitter",
+        "_thought",
         "_whole",
         "began",
         "ended",
@@ -91,7 +95,15 @@ class AnswerDecoder:
         "usage",
     )
 
-    def __init__(self, put: Callable[[StreamingChunk], None]) -> None:
+    def __init__(
+        self, put: Callable[[StreamingChunk], None], tools: Mapping[str, Mapping[str, Any]] | None = None
+    ) -> None:
+        """Begins.
+
+        Args:
+            put: takes each chunk.
+            tools: schemas of the tools whose calls are to be taken out of the text, by name.
+        """
         self._put = put
         self.model = ""
         self.finish_reason: str | None = None
@@ -103,8 +115,13 @@ class AnswerDecoder:
         """``[DONE]`` came, or the answer was a whole one."""
         self._calls = CallTracker()
         self._splitter: ThinkSplitter | None = ThinkSplitter()
+        self._salvager = CallSalvager(tools) if tools else None
+        self._salvaged: set[int] = set()
+        """Indices of the calls that were taken out of the text."""
+        self._thought = False
+        """Reasoning came in the content."""
         self._sent: list[str] = []
-        """The content as it was sent, while the splitter looked at it ..."""
+        """The content as it was sent, while the splitter or the salvager looked at it ..."""
         self._split_text = 0
         """... and how many characters of the text came from that."""
         self._reasoning_key = "reasoning_content"
@@ -112,6 +129,11 @@ class AnswerDecoder:
         self._finishing = b""
         self._measuring = b""
         self._whole = b""
+
+    @property
+    def salvaged(self) -> int:
+        """How many calls were taken out of the text."""
+        return len(self._salvaged)
 
     @property
     def complete(self) -> bool:
@@ -126,7 +148,7 @@ class AnswerDecoder:
         """
         put, model = self._put, self.model
         for data in events:
-            if self._splitter is not None or len(data) <= _SHORT:
+            if self._splitter is not None or self._salvager is not None or len(data) <= _SHORT:
                 if data == b"[DONE]":
                     self.ended = True
                     break
@@ -158,13 +180,16 @@ class AnswerDecoder:
         self.ended = True
 
     def finish(self) -> None:
-        """Puts what was held back in case that it was a tag."""
-        if self._splitter is not None:
-            reasoning, text = self._splitter.finish()
-            self._split_text += len(text)
-            if reasoning or text:
-                self.began = True
-                self._put(StreamingChunk(text, False, self.model, None, reasoning))
+        """Puts what was held back in case that it was a tag or a call."""
+        reasoning, text = ("", "") if self._splitter is None else self._splitter.finish()
+        calls: list[ToolCallFragment] = []
+        if self._salvager is not None:
+            text = self._taken_apart([*self._salvager.feed(text), *self._salvager.finish()], calls)
+        self._thought = self._thought or bool(reasoning)
+        self._split_text += len(text)
+        if reasoning or text or calls:
+            self.began = True
+            self._put(StreamingChunk(text, False, self.model, None, reasoning, tuple(calls)))
 
     def _event(self, data: bytes) -> None:
         try:
@@ -199,21 +224,37 @@ class AnswerDecoder:
             self._reasoning_key = "reasoning"
             reasoning += delta.reasoning
         text = delta.content or ""
-        if self._splitter is not None and text:
-            thought, text = self._split(self._splitter, text)
-            reasoning += thought
         fragments = self._calls.fragments(delta.tool_calls) if delta.tool_calls else ()
+        if text and (self._splitter is not None or self._salvager is not None):
+            thought, text, calls = self._looked_at(text)
+            reasoning += thought
+            fragments += calls
         if text or reasoning or fragments:
             self.began = True
             self._put(StreamingChunk(text, False, self.model, None, reasoning, fragments))
 
-    def _split(self, splitter: ThinkSplitter, content: str) -> tuple[str, str]:
+    def _looked_at(self, content: str) -> tuple[str, str, tuple[ToolCallFragment, ...]]:
+        """Content as reasoning, text and calls."""
         self._sent.append(content)
-        reasoning, text = splitter.feed(content)
+        reasoning, text = "", content
+        if (splitter := self._splitter) is not None:
+            reasoning, text = splitter.feed(content)
+            self._thought = self._thought or bool(reasoning)
+            if splitter.state == "text":  # from here on all content is text
+                self._splitter = None
+        calls: list[ToolCallFragment] = []
+        if self._salvager is not None and text:
+            text = self._taken_apart(self._salvager.feed(text), calls)
         self._split_text += len(text)
-        if splitter.state == "text":  # from here on all content is text
-            self._splitter = None
-        return reasoning, text
+        return reasoning, text, tuple(calls)
+
+    def _taken_apart(self, found: list[str | SalvagedCall], calls: list[ToolCallFragment]) -> str:
+        """The text among what was found; the calls are added to those given."""
+        for one in found:
+            if not isinstance(one, str):
+                calls.append(self._calls.whole(one.name, one.arguments))
+                self._salvaged.add(calls[-1].index)
+        return "".join([one for one in found if isinstance(one, str)])
 
     def _measures(self, payload: _Payload) -> None:
         if (usage := payload.usage) is not None:
@@ -240,13 +281,13 @@ class AnswerDecoder:
             if event:
                 answer.update(msgspec.json.decode(event))
         sent = "".join(self._sent)
-        thought = len(sent) != self._split_text  # the reasoning is in the content, not beside it
+        calls = [call for at, call in enumerate(folded.tool_calls) if at not in self._salvaged]
         message: dict[str, Any] = {
             "role": "assistant",
             "content": sent + folded.text[self._split_text :],
             "reasoning_content": "",
-            self._reasoning_key: "" if thought else folded.reasoning,
-            "tool_calls": msgspec.to_builtins(folded.tool_calls),
+            self._reasoning_key: "" if self._thought else folded.reasoning,
+            "tool_calls": msgspec.to_builtins(calls),
         }
         choice = {"index": 0, "logprobs": None, "finish_reason": self.finish_reason, "message": message}
         return msgspec.Raw(_encode({**answer, "object": "chat.completion", "choices": [choice]}))

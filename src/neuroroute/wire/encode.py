@@ -9,8 +9,10 @@ import msgspec
 
 from neuroroute.errors import ModelInvalidRequestError
 from neuroroute.messages import AnyMessage, MessageReader, message_from
-from neuroroute.requests import ChatRequest, history
+from neuroroute.requests import ChatRequest, history, with_system
 from neuroroute.responses import Note
+from neuroroute.tools.offer import Offer, offered
+from neuroroute.wire.adapt import adapted
 
 _encode = msgspec.json.Encoder().encode
 
@@ -58,11 +60,14 @@ def chat_request(
         ModelInvalidRequestError: a message is wrong, nothing is to be sent, a text is not Unicode (a lone surrogate),
             or the body is over the limit.
     """
-    notes: list[Note] = []
-    messages = history(prompt, options, reader, notes)
+    offer = offered(options)
+    messages, notes = adapted(history(prompt, options, reader), merge_roles=options["merge_roles"])
+    with_system(messages, options, reader, notes)
+    if offer and offer.rewritten:
+        notes.append(Note("TOOL_CHOICE_REWRITTEN", offer.rewritten))
     model = options["model"] or model
     try:
-        body = _body(model, messages, options, streaming)
+        body = _body(model, messages, options, offer, streaming)
     except UnicodeEncodeError as error:
         raise _not_unicode(prompt, options, messages) from error
     if len(body) > max_bytes:
@@ -70,13 +75,20 @@ def chat_request(
             f"the request has {len(body)} bytes, more than max_request_bytes={max_bytes}",
             hint="Shorten the history, make images smaller, or raise max_request_bytes.",
         )
-    return ChatRequest(model=model, messages=messages, body=body, streaming=streaming, options=options, notes=notes)
+    return ChatRequest(
+        model=model, messages=messages, body=body, streaming=streaming, options=options, notes=notes, offer=offer
+    )
 
 
-def _body(model: str, messages: list[AnyMessage], options: dict[str, Any], streaming: bool) -> bytes:
+def _body(
+    model: str, messages: list[AnyMessage], options: dict[str, Any], offer: Offer | None, streaming: bool
+) -> bytes:
     fields = {name: value for name in _SENT_AS_THEY_ARE if (value := options[name]) is not None}
     if (reasoning := options["reasoning"]) is not None:
         fields["reasoning_effort"] = _EFFORT[reasoning]
+    if offer is not None:
+        fields["tools"] = offer.tools.wire
+        fields["tool_choice"] = offer.choice
     fields["stream"] = streaming
     if streaming:
         fields["stream_options"] = {"include_usage": True}
@@ -111,4 +123,6 @@ def _encodes(value: Any) -> bool:
         _encode(value)
     except UnicodeEncodeError:
         return False
+    except TypeError:  # tools, which were encoded before
+        return True
     return True

@@ -46,6 +46,13 @@ class CallTracker:
         """These fragments with indices that can be trusted."""
         return tuple([self._fragment(call) for call in calls])
 
+    def whole(self, name: str, arguments: str) -> ToolCallFragment:
+        """A call that was found whole, as a fragment."""
+        opened = _Open(len(self._calls), None)
+        opened.named = True
+        self._calls.append(opened)
+        return ToolCallFragment(opened.index, "", name, arguments)
+
     def _fragment(self, call: WireCall) -> ToolCallFragment:
         function = call.function or WireFunction()
         call_id = "" if call.id is None else str(call.id)

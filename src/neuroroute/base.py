@@ -1,0 +1,146 @@
+"""What the asynchronous and the blocking adapter have in common: how they are made, and all but the verbs that wait."""
+
+from __future__ import annotations
+
+import copy
+import os
+import ssl
+from collections.abc import Mapping
+from random import Random
+from typing import Any, Self, Unpack
+
+from neuroroute.core import Core, SystemClock
+from neuroroute.errors import ModelInvalidRequestError
+from neuroroute.options import DEFAULTS, RequestOptions, checked
+from neuroroute.pipe.reply import Clock
+from neuroroute.pipe.retry import RetryPolicy
+from neuroroute.requests import ChatRequest
+from neuroroute.settings import find_settings
+from neuroroute.wire.encode import chat_request
+
+
+class Adapter:
+    """What the asynchronous and the blocking adapter have in common: all but the verbs that wait."""
+
+    def __init__(
+        self,
+        model_id: str,
+        *,
+        app: Any = None,
+        base_url: str | None = None,
+        api_token: str | None = None,
+        tls: ssl.SSLContext | None = None,
+        proxy: str | None = None,
+        retry: RetryPolicy | None = None,
+        slots: int | None = None,
+        clock: Clock | None = None,
+        random: Random | None = None,
+        max_request_bytes: int = 32 << 20,
+        max_response_bytes: int = 64 << 20,
+        **defaults: Unpack[RequestOptions],
+    ) -> None:
+        """Checks everything, connects nothing.
+
+        Args:
+            model_id: the model's key in LM Studio.
+            app: a FastAPI or Starlette application, or anything with ``state``; if ``app.state.config_manager`` has
+                ``get(key, default)``, sync or async, it is asked on first use for ``LMSTUDIO_URL`` and
+                ``LMSTUDIO_TIMEOUT``.
+            base_url: where the server is. Default: the configuration manager's, else ``LMSTUDIO_URL``, else
+                ``http://localhost:1234/v1``; ``localhost:1234`` is enough.
+            api_token: sent as a Bearer token. Default: ``LM_API_TOKEN``.
+            tls: for https with certificates of your own.
+            proxy: URL of an HTTP proxy; the environment's proxies are not used.
+            retry: how retries wait; how many is ``max_retries``.
+            slots: how many requests a host takes at once for a model (LM Studio: 4); more wait, up to 1000, in order.
+            clock: for tests; read and slept on for back-offs.
+            random: for tests; the source of jitter.
+            max_request_bytes: a larger body is refused before it is sent.
+            max_response_bytes: a larger answer is refused as it comes.
+            **defaults: options of :class:`~neuroroute.RequestOptions` for every call; a call's own value wins.
+
+        Raises:
+            TypeError: an unknown option.
+            ConfigurationError: a setting is wrong; names it, and what would be right.
+            ModelInvalidRequestError: an option's value is wrong.
+        """
+        self._model_id = _model_id(model_id)
+        self._defaults = {**DEFAULTS, **checked(defaults, "LMStudioAdapter")}
+        self._core = Core(
+            settings=find_settings(
+                base_url=base_url,
+                timeout_ms=self._defaults["timeout_ms"],
+                api_token=api_token,
+                app=app,
+                environ=os.environ,
+            ),
+            tls=_of_kind("tls", tls, ssl.SSLContext),
+            proxy=_of_kind("proxy", proxy, str),
+            policy=_of_kind("retry", retry, RetryPolicy) or RetryPolicy(),
+            slots=None if slots is None else _at_least_1("slots", slots),
+            clock=clock or SystemClock(),
+            random=_of_kind("random", random, Random) or Random(),
+            max_request_bytes=_at_least_1("max_request_bytes", max_request_bytes),
+            max_response_bytes=_at_least_1("max_response_bytes", max_response_bytes),
+        )
+        self._prepare()
+
+    def _prepare(self) -> None:
+        """What a kind of adapter needs beside; a hook, so that the constructor is declared once."""
+
+    @property
+    def model_id(self) -> str:
+        """The model that is asked, unless a call says another."""
+        return self._model_id
+
+    def with_model(self, model_id: str, **defaults: Unpack[RequestOptions]) -> Self:
+        """A sibling for another model: shares the connections, inherits the defaults."""
+        sibling = copy.copy(self)
+        sibling._model_id = _model_id(model_id)
+        sibling._defaults = {**self._defaults, **checked(defaults, "with_model")}
+        return sibling
+
+    def supports_streaming(self) -> bool:
+        """Every model in LM Studio streams."""
+        return True
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self._model_id!r} at {self._core.base_url}>"
+
+    def _request(
+        self,
+        verb: str,
+        prompt: str,
+        options: Mapping[str, Any] | None,
+        more: Mapping[str, Any],
+        *,
+        streaming: bool,
+    ) -> ChatRequest:
+        given = {**options, **more} if options else more
+        merged = {**self._defaults, **checked(given, verb)}
+        return chat_request(
+            self._model_id,
+            prompt,
+            merged,
+            self._core.reader,
+            streaming=streaming,
+            max_bytes=self._core.max_request_bytes,
+        )
+
+
+def _model_id(value: Any) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise ModelInvalidRequestError("model_id must be the model's key in LM Studio, such as 'qwen3-8b'")
+    return value
+
+
+def _at_least_1(name: str, value: Any) -> int:
+    if type(value) is not int or value < 1:
+        raise ModelInvalidRequestError(f"{name} is {value!r:.60}; it must be a whole number of at least 1")
+    return value
+
+
+def _of_kind(name: str, value: Any, kind: type[Any]) -> Any:
+    if value is not None and not isinstance(value, kind):
+        raise ModelInvalidRequestError(f"{name} must be of type {kind.__name__}, not {type(value).__name__}")
+    return value

@@ -1,0 +1,277 @@
+"""The options of a request, checked by one table."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Literal, TypeAlias, TypedDict
+
+import msgspec
+
+from neuroroute.errors import ModelInvalidRequestError
+from neuroroute.jsontypes import is_array, is_mapping, is_text
+from neuroroute.messages import ChatMessage
+from neuroroute.tools.definitions import FunctionDefinition
+from neuroroute.tools.offer import FunctionChoice, ToolChoice, is_function_call, is_tool_choice
+from neuroroute.tools.toolbox import Toolbox, ToolLike
+
+Reasoning: TypeAlias = Literal["off", "on", "low", "medium", "high"]
+
+
+class CommonOptions(TypedDict, total=False):
+    """The options that every verb takes; see :class:`RequestOptions`."""
+
+    messages: Iterable[ChatMessage | Mapping[str, Any]] | None
+    """The history; ``prompt``, when not empty, is appended as a user message."""
+    system_message: str | None
+    """Used when the history has no system message; None sends none. Default: "You are a helpful assistant."."""
+    max_tokens: int | None
+    """At least 1, or -1 for no limit. Default: 1024."""
+    temperature: float | None
+    """At least 0. Default: 0.7."""
+    top_p: float | None
+    """Over 0, at most 1. Default: 1."""
+    frequency_penalty: float | None
+    """-2 to 2. Default: 0."""
+    presence_penalty: float | None
+    """-2 to 2. Default: 0."""
+    stop: str | list[str] | None
+    """Texts that end the answer."""
+    timeout_ms: float | None
+    """A whole answer: the total, attempts and back-offs included. A stream: until its first meaningful chunk.
+    Default: ``LMSTUDIO_TIMEOUT``, else 60000."""
+    idle_timeout_ms: float | None
+    """Silence between chunks of a stream. Default: 60000."""
+    total_timeout_ms: float | None
+    """A stream's whole length. Default: 1800000."""
+    first_token_timeout_ms: float | None
+    """One attempt's wait for the first chunk. Default: none."""
+    connect_timeout_ms: float | None
+    """Connecting. Default: 5000."""
+    max_retries: int | None
+    """Attempts after the first. Default: 3, streaming 2."""
+    initial_backoff: float | None
+    """Doubles from retry to retry, with full jitter. Default: 1000."""
+    tool_choice: ToolChoice | None
+    """``auto``, ``none``, ``required``, or ``{"type": "function", "function": {"name": ...}}``. Default: ``auto``."""
+    salvage: bool | None
+    """Whether calls that the model left in its text are taken out of it. Default: True."""
+    merge_roles: bool | None
+    """Whether neighbours of one role are merged, for chat templates that want roles to alternate. Default: False."""
+    reasoning: Reasoning | None
+    """Whether and how hard the model thinks before it answers; refused where the model lists other settings.
+    Default: as the model is set up."""
+    model: str | None
+    """Another model for this call."""
+    strict_model: bool | None
+    """An error instead of a note when another model answered. Default: False."""
+    seed: int | None
+    """Makes sampling repeatable, where the engine honours it."""
+    top_k: int | None
+    """Sample from the k most likely tokens only; 0 for all."""
+    min_p: float | None
+    """0 to 1: leave out tokens less likely than this share of the likeliest."""
+    repeat_penalty: float | None
+    """Over 0; more than 1 discourages repetition."""
+    logit_bias: Mapping[str, float] | None
+    """Token ids (as text) and how much to favour or avoid them."""
+    ttl: int | None
+    """Seconds that a model loaded by this request stays loaded when idle."""
+    draft_model: str | None
+    """A smaller model for speculative decoding."""
+    extra: Mapping[str, Any] | None
+    """Further fields of the body, passed through."""
+    extra_headers: Mapping[str, str] | None
+    """Further HTTP headers, printable ASCII."""
+
+
+class RequestOptions(CommonOptions, total=False):
+    """Options of a request, all keyword arguments; at the constructor they are defaults, a call's own value wins.
+
+    Durations are milliseconds. An option that is not given, or given as None where None means nothing, has its default.
+    """
+
+    tools: Iterable[ToolLike] | Toolbox | None
+    """What the model may call: ``@tool`` functions, plain functions, definitions."""
+    functions: Iterable[FunctionDefinition | Mapping[str, Any]] | None
+    """The older form of tools; the answer's call is in ``function_call``."""
+    function_call: FunctionChoice | None
+    """``auto``, ``none``, or ``{"name": ...}``. Default: ``auto``."""
+
+
+Check: TypeAlias = Callable[[Any], bool]
+
+
+class _Rule(msgspec.Struct, frozen=True):
+    check: Check
+    right: str
+    """What would be right, to end the sentence "it must be ..."."""
+    default: Any = None
+    read: Callable[[Any], Any] | None = None
+    """What is made of the value; it raises for itself where something in the value is wrong."""
+
+
+def _number(low: float, high: float = 1e308, *, open_low: bool = False) -> Check:
+    def check(value: Any) -> bool:
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            return False
+        return (low < value if open_low else low <= value) and value <= high
+
+    return check
+
+
+def _integer(low: float, *others: int) -> Check:
+    return lambda value: type(value) is int and (low <= value < 2**63 or value in others)
+
+
+def _text(value: Any) -> bool:
+    return isinstance(value, str) and bool(value)
+
+
+def _texts(value: Any) -> bool:
+    return _text(value) or (is_array(value) and bool(value) and all(map(_text, value)))
+
+
+def _biases(value: Any) -> bool:
+    number = _number(-1e308)
+    return is_mapping(value) and all(_text(key) and number(bias) for key, bias in value.items())
+
+
+def _headers(value: Any) -> bool:
+    return is_mapping(value) and all(
+        _one_line(name) and _one_line(text) and name.lower() not in _FRAMING for name, text in value.items()
+    )
+
+
+_FRAMING = frozenset(
+    ("connection", "content-encoding", "content-length", "expect", "te", "trailer", "transfer-encoding", "upgrade")
+)
+"""Headers that say how a request is sent; wrong ones would break the connection."""
+
+
+def _one_line(value: Any) -> bool:
+    return is_text(value) and value.isprintable() and value.isascii()
+
+
+_POSITIVE = _Rule(_number(0, 1e12, open_low=True), "a number of milliseconds over 0")
+_FLAG = _Rule(lambda value: isinstance(value, bool), "True or False", False)
+_PENALTY = _Rule(_number(-2, 2), "a number from -2 to 2", 0)
+
+_RULES: dict[str, _Rule] = {
+    "messages": _Rule(lambda value: True, "a list of messages"),  # read where the history is put together
+    "system_message": _Rule(
+        lambda value: value is None or isinstance(value, str), "a text, or None", "You are a helpful assistant."
+    ),
+    "max_tokens": _Rule(_integer(1, -1), "a whole number of at least 1, or -1 for no limit", 1024),
+    "temperature": _Rule(_number(0), "a number of at least 0", 0.7),
+    "top_p": _Rule(_number(0, 1, open_low=True), "a number over 0 and at most 1", 1),
+    "frequency_penalty": _PENALTY,
+    "presence_penalty": _PENALTY,
+    "stop": _Rule(_texts, "a text that is not empty, or a list of such"),
+    "timeout_ms": _POSITIVE,
+    "idle_timeout_ms": _Rule(_POSITIVE.check, _POSITIVE.right, 60_000),
+    "total_timeout_ms": _Rule(_POSITIVE.check, _POSITIVE.right, 1_800_000),
+    "first_token_timeout_ms": _POSITIVE,
+    "connect_timeout_ms": _Rule(_POSITIVE.check, _POSITIVE.right, 5000),
+    "max_retries": _Rule(_integer(0), "a whole number of at least 0"),
+    "initial_backoff": _Rule(_number(0, 1e12), "a number of milliseconds of at least 0", 1000),
+    "reasoning": _Rule(
+        lambda value: value in ("off", "on", "low", "medium", "high"), "one of off, on, low, medium, high"
+    ),
+    "model": _Rule(_text, "a model id"),
+    "strict_model": _FLAG,
+    "tools": _Rule(lambda value: True, "a list of tools", read=Toolbox.of),
+    "tool_choice": _Rule(is_tool_choice, 'auto, none, required or {"type": "function", "function": {"name": ...}}'),
+    "functions": _Rule(lambda value: True, "a list of functions", read=Toolbox.of_functions),
+    "function_call": _Rule(is_function_call, 'auto, none or {"name": ...}'),
+    "salvage": _Rule(_FLAG.check, _FLAG.right, True),
+    "merge_roles": _FLAG,
+    "seed": _Rule(_integer(-(2**63)), "a whole number"),
+    "top_k": _Rule(_integer(0), "a whole number of at least 0"),
+    "min_p": _Rule(_number(0, 1), "a number from 0 to 1"),
+    "repeat_penalty": _Rule(_number(0, open_low=True), "a number over 0"),
+    "logit_bias": _Rule(_biases, "a dict of token ids (as text) to numbers"),
+    "ttl": _Rule(_integer(1), "a whole number of seconds of at least 1"),
+    "draft_model": _Rule(_text, "a model id"),
+    "extra": _Rule(lambda value: is_mapping(value) and all(map(_text, value)), "a dict of fields of the body"),
+    "extra_headers": _Rule(_headers, "a dict of printable ASCII texts, none of them about how the request is sent"),
+}
+_MEANS_NOTHING = frozenset(name for name, rule in _RULES.items() if rule.default is not None) - {"system_message"}
+"""Options that None leaves at their default."""
+
+DEFAULTS: dict[str, Any] = {name: rule.default for name, rule in _RULES.items()}
+
+_IGNORED_BY_SERVER = {"n": 1, "logprobs": False}
+"""Fields of ``extra`` that LM Studio ignores, with the one value that is harmless."""
+
+
+def checked(options: Mapping[str, Any], verb: str) -> dict[str, Any]:
+    """The options that were given, each found right.
+
+    Args:
+        options: as a caller gave them.
+        verb: what was called, for the message of a TypeError.
+
+    Raises:
+        TypeError: an unknown option.
+        ModelInvalidRequestError: a wrong value; names the option and what would be right.
+    """
+    given: dict[str, Any] = {}
+    for name, value in options.items():
+        rule = _RULES.get(name)
+        if rule is None:
+            raise TypeError(f"{verb}() got an unexpected option {name!r}{_near(name)}")
+        if value is None and name in _MEANS_NOTHING:
+            continue
+        if value is not None and not rule.check(value):
+            raise ModelInvalidRequestError(f"{name} is {_shown(value)}; it must be {rule.right}")
+        given[name] = value if rule.read is None or value is None else rule.read(value)
+    if extra := given.get("extra"):
+        _check_extra(extra)
+    return given
+
+
+def _check_extra(extra: Mapping[str, Any]) -> None:
+    for name, harmless in _IGNORED_BY_SERVER.items():
+        if name in extra and extra[name] != harmless:
+            raise ModelInvalidRequestError(f"extra[{name!r}] is refused: LM Studio ignores it", hint="Leave it out.")
+    taken = next((name for name in ("model", "messages", "stream", "stream_options") if name in extra), None)
+    if taken:
+        raise ModelInvalidRequestError(f"extra[{taken!r}] would overwrite what the adapter sends; leave it out")
+    if (path := _not_json(extra, "extra")) is not None:
+        raise ModelInvalidRequestError(
+            f"{path} cannot be sent as JSON: it is NaN, infinite, of no JSON type, or nested too deep"
+        )
+
+
+def _not_json(value: Any, path: str, depth: int = 0) -> str | None:
+    """Where in the value something is that JSON cannot say; msgspec would send NaN as null."""
+    if depth > _DEEPEST:  # or a list that contains itself
+        return path
+    if isinstance(value, float):
+        return None if math.isfinite(value) else path
+    if value is None or isinstance(value, (str, int)):
+        return None
+    if is_mapping(value):
+        pairs = [(f"{path}[{key!r}]", item if isinstance(key, str) else object()) for key, item in value.items()]
+    elif is_array(value):
+        pairs = [(f"{path}[{index}]", item) for index, item in enumerate(value)]
+    else:
+        return path
+    return next((found for key, item in pairs if (found := _not_json(item, key, depth + 1)) is not None), None)
+
+
+_DEEPEST = 100
+"""Levels of ``extra``."""
+
+
+def _near(name: str) -> str:
+    import difflib  # only for a mistake
+
+    near = difflib.get_close_matches(name, _RULES, 1)
+    return f"; did you mean {near[0]!r}?" if near else ""
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
