@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from neuroroute import ModelInvalidRequestError, Note, StructuredOutputError
 from neuroroute.structured import AnswerShape, Parsed
-from neuroroute.structured.schemas import check_of
+from neuroroute.schemas.checks import check_of
 
 
 class Address(msgspec.Struct):

@@ -246,7 +246,7 @@ async def test_a_schema_may_say_what_a_function_takes() -> None:
             strict.check(wrong)
     lax = Tool(anything, name="x", parameters={**schema, "additionalProperties": True})
     assert lax.check('{"key": "a", "more": 1}') == {"key": "a", "more": 1}
-    with pytest.raises(ModelInvalidRequestError, match="no JSON Schema"):
+    with pytest.raises(ModelInvalidRequestError, match="no JSON schema"):
         Tool(anything, name="x", parameters={"type": "object", "properties": {"a": {"$ref": "http://h/s"}}})
 
 

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias, cast
 import msgspec
 
 from neuroroute.errors import StructuredOutputError
-from neuroroute.structured.schemas import Schema, check_of, place
+from neuroroute.schemas.checks import check_of, place
+from neuroroute.schemas.plain import Schema
 
 if TYPE_CHECKING:
     from pydantic import ValidationError

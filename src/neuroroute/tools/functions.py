@@ -13,7 +13,8 @@ import msgspec
 
 from neuroroute.errors import ModelInvalidRequestError, ToolArgumentsError, ToolFailedError
 from neuroroute.jsontypes import is_mapping
-from neuroroute.schemas import SchemaCheck, converted, finite
+from neuroroute.schemas.checks import check_of, finite
+from neuroroute.schemas.types import converted
 from neuroroute.tools.definitions import FunctionDefinition, ToolDefinition, checked_name, function_definition
 from neuroroute.tools.signature import signature_of
 
@@ -105,9 +106,8 @@ class Tool(Generic[P, R]):
         given = _object(arguments, self.name)
         _, arguments_type, schema_check = self._facts
         if schema_check is not None:
-            problem = schema_check.problem(given)
-            if problem is not None:
-                raise _wrong(self.name, problem)
+            if problems := schema_check(given):
+                raise _wrong(self.name, "; ".join(problems))
             return given
         try:
             values = converted(given, arguments_type)
@@ -145,7 +145,7 @@ class Tool(Generic[P, R]):
             raise ToolFailedError(f"the function {self.name} failed: {type(error).__name__}: {error}") from error
 
     @functools.cached_property
-    def _facts(self) -> tuple[ToolDefinition, Any, SchemaCheck | None]:
+    def _facts(self) -> tuple[ToolDefinition, Any, Callable[[Any], list[str]] | None]:
         """The definition, and what arguments are checked by: a type, or a schema."""
         description, parameters, local_names = self._given
         if parameters is not None:
@@ -153,7 +153,10 @@ class Tool(Generic[P, R]):
             definition = function_definition(
                 {"name": self.name, "description": text, "parameters": parameters}, f"the tool {self.name}"
             )
-            check = SchemaCheck(closed(definition.parameters), f"the parameters of {self.name}")
+            try:
+                check = check_of(closed(definition.parameters))
+            except ValueError as error:
+                raise ModelInvalidRequestError(f"the parameters of {self.name} are no JSON schema: {error}") from error
             return ToolDefinition(function=definition), None, check
         found = signature_of(self.function, self.name, local_names)
         text = found.description if description is None else description

@@ -10,7 +10,7 @@ from typing import Annotated, Any, NamedTuple, get_args, get_origin, get_type_hi
 import msgspec
 
 from neuroroute.errors import ModelInvalidRequestError
-from neuroroute.schemas import schema_of
+from neuroroute.schemas.types import schema_of
 
 
 class Signature(NamedTuple):

@@ -10,7 +10,7 @@ import msgspec
 
 from neuroroute.errors import ModelInvalidRequestError, ToolFailedError, ToolUnknownError
 from neuroroute.jsontypes import is_mapping, is_series
-from neuroroute.schemas import is_pydantic_model
+from neuroroute.schemas.types import is_pydantic_model
 from neuroroute.tools.definitions import ToolDefinition, function_definition, tool_definition
 from neuroroute.tools.functions import Tool
 

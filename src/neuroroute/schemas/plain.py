@@ -21,7 +21,7 @@ The engines write the required properties first, then the optional ones, both in
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, TypeAlias
 
 from neuroroute.jsontypes import is_array, is_mapping, is_text
@@ -139,36 +139,3 @@ def _target(document: Schema, ref: str) -> Any:
             return None
         found = found.get(part.replace("~1", "/").replace("~0", "~"))
     return found
-
-
-def check_of(schema: Schema) -> Callable[[Any], list[str]]:
-    """A function that says where a value is not as the schema asks: place and rule, never the value.
-
-    References are not followed out of the document.
-
-    Raises:
-        ValueError: this is no JSON schema, or a reference leads to nothing; says what is wrong.
-    """
-    import jsonschema_rs  # only schemas need it, types do not
-
-    try:
-        validator = jsonschema_rs.validator_for(schema, retriever=_nothing, mask="the value")
-    except jsonschema_rs.ValidationError as error:
-        raise ValueError(f"at {place(error.instance_path)}: {error.message}") from None
-
-    def check(value: Any) -> list[str]:
-        try:
-            return [f"at {place(error.instance_path)}: {error.message}" for error in validator.iter_errors(value)]
-        except ValueError:
-            return ["it is nested too deeply"]
-
-    return check
-
-
-def _nothing(uri: str) -> Any:
-    raise LookupError("references out of the schema are not followed, put the definition into its $defs")
-
-
-def place(path: Iterable[str | int]) -> str:
-    """Where in a value this path leads, as in ``$.items[0].name``."""
-    return "$" + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
