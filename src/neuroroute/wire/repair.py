@@ -98,7 +98,7 @@ _ODD_IN_STRING = re.compile(r"""\\(.)|["\x00-\x1f]""", re.DOTALL)
 
 def _rewritten(text: str) -> str | None:
     """What the tokens amount to, written strictly; strings may still hold a wrong escape."""
-    writer, end, kind = _Writer(), 0, None
+    writer, end, kind = JsonWriter(), 0, None
     while match := _TOKEN.match(text, end):
         kind, end = match.lastgroup, match.end()
         if not writer.take(kind, match[kind or 0]):
@@ -106,7 +106,7 @@ def _rewritten(text: str) -> str | None:
     return writer.whole(cut_in_number=kind == "number") if end == len(text) else None
 
 
-class _Writer:
+class JsonWriter:
     """Takes tokens and writes strict JSON.
 
     ::
@@ -124,8 +124,18 @@ class _Writer:
         self._comma = ""
         self._out: list[str] = []
 
+    @property
+    def complete(self) -> bool:
+        """Whether a whole value was written, all its brackets closed."""
+        return self._state in ("next", "end") and not self._closers
+
     def take(self, kind: str | None, token: str) -> bool:
-        """Whether the token has one reading here."""
+        """Whether the token has one reading here; after one that has none, nothing more may be given.
+
+        Args:
+            kind: ``mark``, ``string``, ``number`` or ``word``.
+            token: as it is in the text.
+        """
         if kind == "mark":
             return self._mark(token)
         if self._state == "key":
