@@ -46,13 +46,12 @@ def written_call(text: str, tools: Mapping[str, Mapping[str, Any]]) -> SalvagedC
 
 
 def _object_text(given: msgspec.Raw | msgspec.UnsetType) -> str | None:
-    value = None if given is msgspec.UNSET else msgspec.json.decode(given)
-    if given is msgspec.UNSET or value is None:
+    if given is msgspec.UNSET:
         return "{}"
-    if is_text(value):
-        text = repaired_json(value) if value.strip() else "{}"
-    else:
-        text = bytes(given).decode()
+    value = msgspec.json.decode(given)
+    if value is None or (is_text(value) and not value.strip()):
+        return "{}"
+    text = repaired_json(value) if is_text(value) else bytes(given).decode()
     return text if text is not None and text.lstrip().startswith("{") else None
 
 

@@ -94,10 +94,10 @@ class CallBlock:
     # --- the grammar ---
 
     def _read(self) -> _Steps[bool]:
+        yield from self._more()
         *beginnings, end = OPENERS[self._opener]
-        tag, space = _FUNCTION, ""
-        if self._opener != _FUNCTION:
-            tag, space = yield from self._tag()
+        bare = self._opener == _FUNCTION
+        tag, space = (_FUNCTION, "") if bare else (yield from self._tag())
         while tag in beginnings:
             read = self._object() if tag == "{" else self._function()
             if not (yield from read):
@@ -107,6 +107,8 @@ class CallBlock:
                 tag, space = yield from self._tag()
             if self._cut and tag != end:
                 return False
+            if bare:  # another one is a block of its own
+                break
         return self._ends(tag, space, end) and any(isinstance(item, SalvagedCall) for item in self.items)
 
     def _ends(self, tag: str, space: str, end: str) -> bool:

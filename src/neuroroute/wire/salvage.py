@@ -30,9 +30,8 @@ class CallSalvager:
     """Splits content into text and calls of offered tools, however it was cut.
 
     A block of calls is left as it is, byte for byte, if anything in it is out of place, if it is not ended, or if it
-    calls no offered tool. Where some of its calls are to offered tools and some are not, those that are not stay as text,
-    without the tags. A block whose last call is complete needs no end tag at the end of the content or before another
-    block.
+    calls no offered tool. Where some of its calls are to offered tools and some are not, those that are not stay as
+    text, without the tags. At the end of the content, and before another block, a complete call needs no end tag.
 
     In Markdown code, a fence or a span between backticks, everything is text: there a model explains what calls look
     like. A span ends at the end of its line at the latest, so that a stray backtick hides no call.
