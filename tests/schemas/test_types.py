@@ -59,6 +59,7 @@ class Branch(pydantic.BaseModel):
                 "type": "object",
                 "properties": {"x": {"type": "integer"}, "y": {"type": "integer", "default": 0}},
                 "required": ["x"],
+                "additionalProperties": False,
             },
         ),
         (
@@ -67,6 +68,7 @@ class Branch(pydantic.BaseModel):
                 "type": "object",
                 "properties": {"depth": {"type": "integer"}, "title": {"type": "string"}},
                 "required": ["depth"],
+                "additionalProperties": False,
             },
         ),
         (list[Point] | None, None),
@@ -95,9 +97,7 @@ def test_a_type_that_contains_itself_keeps_its_reference(kind: Any) -> None:
 def test_words_beside_a_reference_stay() -> None:
     """A description beside a reference belongs to the place, and wins over that of the type."""
     schema = {"properties": {"a": {"$ref": "#/$defs/A", "description": "here"}}, "$defs": {"A": {"type": "integer"}}}
-    assert plain_schema(schema, closed=False) == {
-        "properties": {"a": {"type": "integer", "description": "here"}}
-    }
+    assert plain_schema(schema, closed=False) == {"properties": {"a": {"type": "integer", "description": "here"}}}
 
 
 @pytest.mark.parametrize(

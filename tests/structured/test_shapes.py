@@ -17,8 +17,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from neuroroute import ModelInvalidRequestError, Note, StructuredOutputError
-from neuroroute.structured import AnswerShape, Parsed
 from neuroroute.schemas.checks import check_of
+from neuroroute.structured import AnswerShape, Parsed
 
 
 class Address(msgspec.Struct):

@@ -55,7 +55,9 @@ def test_fragments_of_side_by_side_calls() -> None:
             [("1", "a", "{}"), ("2", "b", "[]")],
             id="no index",
         ),
-        pytest.param([[fragment({"x": 1}, "a", index=0)]], [("000000000", "a", '{"x":1}')], id="arguments as an object"),
+        pytest.param(
+            [[fragment({"x": 1}, "a", index=0)]], [("000000000", "a", '{"x":1}')], id="arguments as an object"
+        ),
         pytest.param(
             [[{"index": 0, "id": 7}], [fragment("{}", "a", index=0)]], [("7", "a", "{}")], id="a number as id"
         ),
