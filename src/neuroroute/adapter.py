@@ -15,7 +15,7 @@ from neuroroute.options import CommonOptions, RequestOptions
 from neuroroute.responses import ModelResponse
 from neuroroute.streams import ChunkStream, CompletionStream
 from neuroroute.toolloop import OnToolCall, ToolLoop, ToolStream
-from neuroroute.tools.toolbox import Toolbox, ToolLike
+from neuroroute.tools.toolbox import Toolbox, ToolItem
 
 _AVAILABLE_WITHIN_MS = 5000
 
@@ -75,7 +75,7 @@ class LMStudioAdapter(Adapter):
         self,
         prompt: str = "",
         *,
-        tools: Iterable[ToolLike] | Toolbox,
+        tools: Iterable[ToolItem] | Toolbox,
         max_rounds: int,
         on_tool_call: OnToolCall | None = None,
         tool_timeout_ms: float = 60_000,
@@ -114,7 +114,7 @@ class LMStudioAdapter(Adapter):
         self,
         prompt: str = "",
         *,
-        tools: Iterable[ToolLike] | Toolbox,
+        tools: Iterable[ToolItem] | Toolbox,
         max_rounds: int,
         on_tool_call: OnToolCall | None = None,
         tool_timeout_ms: float = 60_000,
@@ -164,7 +164,7 @@ class LMStudioAdapter(Adapter):
 
 
 def _tool_loop(
-    tools: Iterable[ToolLike] | Toolbox,
+    tools: Iterable[ToolItem] | Toolbox,
     max_rounds: int,
     on_tool_call: OnToolCall | None,
     tool_timeout_ms: float,
@@ -172,14 +172,8 @@ def _tool_loop(
     options: Mapping[str, Any],
 ) -> tuple[ToolLoop, RequestOptions]:
     """The loop, and the options of its first request."""
-    toolbox = Toolbox.of(tools)
-    loop = ToolLoop(
-        toolbox,
-        max_rounds=max_rounds,
-        on_tool_call=on_tool_call,
-        tool_timeout_ms=tool_timeout_ms,
-        max_result_bytes=max_result_bytes,
-    )
+    toolbox = Toolbox.of_runnable(tools, timeout_ms=tool_timeout_ms, max_result_bytes=max_result_bytes)
+    loop = ToolLoop(toolbox, max_rounds=max_rounds, on_tool_call=on_tool_call)
     return loop, cast("RequestOptions", {**options, "tools": toolbox})
 
 

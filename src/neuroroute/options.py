@@ -13,7 +13,7 @@ from neuroroute.jsontypes import is_array, is_mapping, is_text
 from neuroroute.messages import ChatMessage
 from neuroroute.tools.definitions import FunctionDefinition
 from neuroroute.tools.offer import FunctionChoice, ToolChoice, is_function_call, is_tool_choice
-from neuroroute.tools.toolbox import Toolbox, ToolLike
+from neuroroute.tools.toolbox import Toolbox, ToolItem
 
 Reasoning: TypeAlias = Literal["off", "on", "low", "medium", "high"]
 
@@ -91,7 +91,7 @@ class RequestOptions(CommonOptions, total=False):
     Durations are milliseconds. An option that is not given, or given as None where None means nothing, has its default.
     """
 
-    tools: Iterable[ToolLike] | Toolbox | None
+    tools: Iterable[ToolItem] | Toolbox | None
     """What the model may call: ``@tool`` functions, plain functions, definitions."""
     functions: Iterable[FunctionDefinition | Mapping[str, Any]] | None
     """The older form of tools; the answer's call is in ``function_call``."""

@@ -23,8 +23,7 @@ from neuroroute.errors import (
 from neuroroute.messages import AnyMessage, ToolCall, ToolMessage
 from neuroroute.responses import ModelResponse, StreamingChunk
 from neuroroute.streams import CompletionStream
-from neuroroute.tools.functions import Tool
-from neuroroute.tools.toolbox import Toolbox, result_text
+from neuroroute.tools.toolbox import CheckedCall, Toolbox
 
 Verdict: TypeAlias = bool | str | None
 OnToolCall: TypeAlias = Callable[[ToolCall], Verdict | Awaitable[Verdict]]
@@ -46,28 +45,26 @@ class ToolLoop:
         *,
         max_rounds: int,
         on_tool_call: OnToolCall | None = None,
-        tool_timeout_ms: float = 60_000,
-        max_result_bytes: int = 64 << 10,
     ) -> None:
         """Checks everything.
 
+        Args:
+            tools: all of which can be run.
+            max_rounds: of tools.
+            on_tool_call: may refuse a call.
+
         Raises:
-            ModelInvalidRequestError: names what is wrong: a tool without a function, a limit that is none.
+            ModelInvalidRequestError: names what is wrong.
         """
-        tools.require_functions()
-        for name, value in (("max_rounds", max_rounds), ("max_result_bytes", max_result_bytes)):
-            if type(value) is not int or value < 1:
-                raise ModelInvalidRequestError(f"{name} is {value!r:.60}; it must be a whole number of at least 1")
-        if isinstance(tool_timeout_ms, bool) or not 0 < tool_timeout_ms < float("inf"):
-            raise ModelInvalidRequestError("tool_timeout_ms must be a number of milliseconds over 0")
+        rounds: object = max_rounds
+        if type(rounds) is not int or rounds < 1:
+            raise ModelInvalidRequestError(f"max_rounds is {rounds!r:.60}; it must be a whole number of at least 1")
         if on_tool_call is not None and not callable(on_tool_call):
             raise ModelInvalidRequestError("on_tool_call must be a function that takes a ToolCall")
         self._tools = tools
         self._rounds_left = max_rounds
         self._max_rounds = max_rounds
         self._on_tool_call = on_tool_call
-        self._timeout_ms = tool_timeout_ms
-        self._max_result_bytes = max_result_bytes
         self._made: Counter[tuple[str, str]] = Counter()
 
     async def run(self, ask: Ask) -> ModelResponse:
@@ -115,33 +112,30 @@ class ToolLoop:
             await asyncio.gather(*running, return_exceptions=True)
             raise
 
-    async def _approved(self, call: ToolCall) -> tuple[Tool[..., Any], dict[str, Any]] | ToolError:
-        """The tool and its arguments; or why the call is not run."""
+    async def _approved(self, call: ToolCall) -> CheckedCall | ToolError:
+        """The call, found right; or why it is not run."""
         try:
-            tool = self._tools.find(call.function.name)
-            arguments = tool.check(call.function.arguments)
+            checked = self._tools.check(call.function.name, call.function.arguments)
         except (ToolUnknownError, ToolArgumentsError) as error:
             return error
         verdict: Any = None if self._on_tool_call is None else self._on_tool_call(call)
         if inspect.isawaitable(verdict):
             verdict = await verdict
         if verdict is None or verdict is True:
-            return tool, arguments
+            return checked
         if verdict is False:
             return ToolRefusedError("the call was refused")
         if isinstance(verdict, str):
             return ToolRefusedError(f"the call was refused: {verdict}")
         raise TypeError(f"on_tool_call must return True, None, False or a reason, not {type(verdict).__name__}")
 
-    async def _result(self, call: ToolCall, approved: tuple[Tool[..., Any], dict[str, Any]] | ToolError) -> ToolMessage:
+    async def _result(self, call: ToolCall, approved: CheckedCall | ToolError) -> ToolMessage:
         try:
             if isinstance(approved, ToolError):
                 raise approved
-            tool, arguments = approved
-            found = await tool.run(arguments, self._timeout_ms)
-            text = result_text(found, tool.name, self._max_result_bytes)
+            text = await self._tools.run(approved)
         except ToolError as error:
-            text = result_text(f"Error: {error.message}", "", self._max_result_bytes)
+            text = f"Error: {error.message}." + (f" {error.hint}" if error.hint else "")
         return ToolMessage(tool_call_id=call.id, content=text, name=call.function.name or None)
 
 

@@ -141,12 +141,10 @@ def test_the_form_on_the_wire() -> None:
     assert wire["json_schema"].keys() == {"name", "strict", "schema"}
     assert (wire["json_schema"]["name"], wire["json_schema"]["strict"]) == ("Person", True)
     assert schema_of(Person) == {
-        "title": "Person",
         "type": "object",
         "properties": {
             "name": {"type": "string"},
             "home": {
-                "title": "Address",
                 "type": "object",
                 "properties": {
                     "street": {"type": "string"},
@@ -269,11 +267,13 @@ def test_references_are_inlined() -> None:
     assert "$defs" not in schema
     assert schema["properties"]["items"]["items"]["properties"]["count"] == {
         "default": 1,
-        "title": "Count",
         "type": "integer",
     }
-    beside = {"$defs": {"a/b": {"type": "string", "title": "x"}}, "items": {"$ref": "#/$defs/a~1b", "title": "y"}}
-    assert schema_of(beside)["items"] == {"type": "string", "title": "y"}
+    beside = {
+        "$defs": {"a/b": {"type": "string", "description": "x"}},
+        "items": {"$ref": "#/$defs/a~1b", "description": "y"},
+    }
+    assert schema_of(beside)["items"] == {"type": "string", "description": "y"}
 
 
 def test_what_recurs_keeps_its_references() -> None:

@@ -13,7 +13,7 @@ changed                                    because
 ``pattern`` left out                       llama.cpp refuses one that is not anchored, or has a backslash
 lengths over 500 left out                  llama.cpp refuses a grammar of 2000 repetitions
 ``discriminator`` left out                 it points to the definitions that are inlined
-``title`` of a type left out               it says no more than the name, to a model that reads slowly
+``title`` left out                         it says no more than the name, to a model that reads slowly
 =========================================  ====================================================================
 
 The engines write the required properties first, then the optional ones, both in order.
@@ -115,8 +115,10 @@ class _Plain:
             return self._inline
         if key == "items":  # "no more than these", which prefixItems means to the engines anyway
             return value is False and "prefixItems" in schema
-        if key == "title":  # of a type it says no more than its name
-            return self._closed and is_text(value)
+        if key == "title":  # it says no more than the name
+            return is_text(value)
+        if key == "required":
+            return is_array(value) and not value
         if key == "pattern":
             return not (is_text(value) and _PLAIN_PATTERN.fullmatch(value))
         return key == "discriminator" or (key in _LENGTHS and isinstance(value, int) and value > _LONGEST)

@@ -1,63 +1,63 @@
-"""Python types as JSON Schemas, and values as these types: msgspec does both; a pydantic model is asked itself."""
+"""Python types as JSON Schemas, and values between JSON and those types; pydantic's models among them.
+
+msgspec does the work. pydantic is never imported: a model is known by its methods.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
 import msgspec
 
-from neuroroute.schemas.plain import plain_schema
+from neuroroute.schemas.plain import Schema, plain_schema
 
 _DEFS = "#/$defs/"
 
 
-def is_pydantic_model(kind: object) -> bool:
-    """Whether this is a pydantic model; told without importing pydantic."""
-    return isinstance(kind, type) and hasattr(kind, "model_json_schema") and hasattr(kind, "model_validate_json")
-
-
-def schema_of(kind: Any) -> dict[str, Any]:
+def schema_of(kind: Any) -> Schema:
     """The JSON Schema of a type, as local engines take it.
 
     Raises:
-        TypeError: of a type that has no JSON form; says which.
+        TypeError: there is none.
     """
-    found: dict[str, Any] = {}
+    parts: dict[str, Any] = {}
 
-    def hook(part: type) -> dict[str, Any]:
-        if not is_pydantic_model(part):
-            raise NotImplementedError
-        schema: dict[str, Any] = cast("Any", part).model_json_schema()
-        found.update(schema.pop("$defs", {}))
+    def hook(part: Any) -> Schema:
+        if not hasattr(part, "model_json_schema"):
+            raise TypeError(f"{part.__name__} is no type of data")
+        schema: Schema = part.model_json_schema()
+        parts.update(schema.pop("$defs", {}))
         return schema
 
-    (schema,), parts = msgspec.json.schema_components([kind], schema_hook=hook, ref_template=_DEFS + "{name}")
-    return plain_schema({**schema, "$defs": {**parts, **found}}, closed=True)
+    (schema,), components = msgspec.json.schema_components([kind], schema_hook=hook, ref_template=_DEFS + "{name}")
+    return plain_schema({**schema, "$defs": {**components, **parts}}, closed=False)
 
 
-def converted(value: Any, kind: Any) -> Any:
-    """The value as this type, strictly: a text is no number, and what is not in the type is refused where it says so.
+def from_json(kind: type, value: Any) -> Any:
+    """What msgspec cannot make of JSON: an instance of a pydantic model, without coercion.
 
     Raises:
-        msgspec.ValidationError: names the place and what would be right, never the value.
+        ValueError: the value is not what the model takes; says where and why, not what was given.
     """
-    return msgspec.convert(value, kind, dec_hook=_pydantic_value)
-
-
-def _pydantic_value(kind: type, value: Any) -> Any:
-    if not is_pydantic_model(kind):
-        raise TypeError(f"a value of type {kind.__name__} cannot be made from JSON")
+    model: Any = kind
     try:
-        return cast("Any", kind).model_validate_json(msgspec.json.encode(value), strict=True)
+        # From JSON text: strict on Python objects would refuse what JSON can only say as text, such as dates.
+        return model.model_validate_json(msgspec.json.encode(value), strict=True)
     except ValueError as error:
-        raise ValueError(pydantic_says(error)) from None
+        found: Any = error
+        if not hasattr(error, "errors"):
+            raise
+        faults = found.errors(include_url=False, include_context=False, include_input=False)
+        told = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in faults[:5])
+    raise ValueError(told.removeprefix(": "))  # outside of except: pydantic's own text repeats the value
 
 
-def pydantic_says(error: ValueError) -> str:
-    """Places and rules of a pydantic error, without the values that its own text shows."""
-    errors: Callable[..., list[dict[str, Any]]] | None = getattr(error, "errors", None)
-    if errors is None:
-        return type(error).__name__
-    found = errors(include_input=False, include_url=False, include_context=False)
-    return "; ".join(f"{'.'.join(str(part) for part in one['loc']) or 'value'}: {one['msg']}" for one in found)
+def to_json(value: Any) -> Any:
+    """What msgspec cannot write: a pydantic model, as plain values.
+
+    Raises:
+        NotImplementedError: it is no such model.
+    """
+    if hasattr(value, "model_dump"):
+        return value.model_dump(mode="json")
+    raise NotImplementedError

@@ -1,98 +1,170 @@
-"""What a tool looks like to the model: its name, what it does, and a JSON Schema of what it takes."""
+"""What a model is told of a tool, in the shape that ``/v1/chat/completions`` takes."""
 
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, Literal, TypeGuard, cast
 
 import msgspec
+from msgspec.structs import force_setattr
 
 from neuroroute.errors import ModelInvalidRequestError
-from neuroroute.jsontypes import is_mapping
+from neuroroute.jsontypes import is_mapping, is_text
+
+NAME_RULE = "1 to 64 of the letters a-z and A-Z, digits, _ and -"
+"""What OpenAI takes as the name of a function; MCP would allow dots, which other servers refuse."""
+
+_NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
+_encode = msgspec.json.Encoder().encode
+
+
+def is_tool_name(name: object) -> TypeGuard[str]:
+    """Whether a tool may have this name."""
+    return is_text(name) and _NAME.fullmatch(name) is not None
 
 
 def _no_parameters() -> dict[str, Any]:
     return {"type": "object", "properties": {}}
 
 
-class FunctionDefinition(msgspec.Struct, frozen=True, kw_only=True):
-    """A function that the model may call."""
+class FunctionDefinition(msgspec.Struct, frozen=True, kw_only=True, dict=True):
+    """A function that the model may call.
+
+    Raises:
+        ModelInvalidRequestError: the name or the parameters are not what servers take.
+    """
 
     name: str
-    """Letters, digits, ``_``, ``-`` and ``.``, at most 64."""
+    """1 to 64 letters, digits, ``_`` and ``-``."""
     description: str = ""
-    """What it does and when to call it; the model decides by this."""
+    """What it does and when to call it, for the model to read."""
     parameters: dict[str, Any] = msgspec.field(default_factory=_no_parameters)
-    """A JSON Schema of an object."""
+    """A JSON schema of an object, whose properties are the arguments."""
+
+    def __post_init__(self) -> None:
+        if not is_tool_name(self.name):
+            raise ModelInvalidRequestError(f"name must be {NAME_RULE}, not {_shown(self.name)}")
+        if not is_text(self.description):
+            raise ModelInvalidRequestError(f"description must be a text, not {_kind(self.description)}")
+        force_setattr(self, "parameters", _object_schema(self.parameters))
+
+    @classmethod
+    def of(cls, value: Any, field: str = "function") -> FunctionDefinition:
+        """A definition from a dict of the same shape, or the definition itself.
+
+        Keys that we do not know, such as ``strict``, are sent as they are.
+
+        Args:
+            value: a definition or a mapping.
+            field: the name to use in an error, such as ``functions[2]``.
+
+        Raises:
+            ModelInvalidRequestError: names the field.
+        """
+        if isinstance(value, FunctionDefinition):
+            return value
+        if not is_mapping(value):
+            raise ModelInvalidRequestError(
+                f"{field} must be a dict with name, description and parameters, not {_kind(value)}"
+            )
+        known: dict[str, Any] = {"name": value.get("name"), "parameters": value.get("parameters")}
+        if value.get("description") is not None:
+            known["description"] = value["description"]
+        try:
+            made = cls(**known)
+        except ModelInvalidRequestError as error:
+            raise ModelInvalidRequestError(f"{field}.{error.message}", hint=error.hint) from error
+        _keep(made, {**value, "description": made.description, "parameters": made.parameters}, field)
+        return made
+
+    @property
+    def wire(self) -> bytes:
+        """The definition as JSON, encoded once."""
+        return _kept(self, "function")
 
 
-class ToolDefinition(msgspec.Struct, frozen=True, kw_only=True):
-    """A tool that the model may call; every tool of today is a function."""
+class ToolDefinition(msgspec.Struct, frozen=True, kw_only=True, dict=True):
+    """A tool that the model may call; functions are all that there is.
 
-    type: str = "function"
+    Raises:
+        ModelInvalidRequestError: a wrong type or function.
+    """
+
     function: FunctionDefinition
+    """What can be called; a dict of the same shape is taken, too."""
+    type: Literal["function"] = "function"
+
+    def __post_init__(self) -> None:
+        if self.type != "function":
+            raise ModelInvalidRequestError(f'type must be "function", not {_shown(self.type)}')
+        force_setattr(self, "function", FunctionDefinition.of(self.function))
+
+    @classmethod
+    def of(cls, value: Any, field: str = "tool") -> ToolDefinition:
+        """A definition from a dict of the same shape, or the definition itself.
+
+        Args:
+            value: a definition or a mapping; what it holds beside ``type`` and ``function`` is sent as it is.
+            field: the name to use in an error, such as ``tools[2]``.
+
+        Raises:
+            ModelInvalidRequestError: names the field.
+        """
+        if isinstance(value, ToolDefinition):
+            return value
+        if not is_mapping(value) or "function" not in value:
+            raise ModelInvalidRequestError(
+                f'{field} must be like {{"type": "function", "function": {{"name": ...}}}}, not {_kind(value)}'
+            )
+        try:
+            made = cls(function=value["function"], type=value.get("type", "function"))
+        except ModelInvalidRequestError as error:
+            raise ModelInvalidRequestError(f"{field}.{error.message}", hint=error.hint) from error
+        if not value.keys() <= {"type", "function"}:
+            _keep(made, {**value, "function": msgspec.Raw(made.function.wire)}, field)
+        return made
+
+    @property
+    def name(self) -> str:
+        """The function's name."""
+        return self.function.name
+
+    @property
+    def wire(self) -> bytes:
+        """The definition as JSON, encoded once."""
+        kept = cast("dict[str, bytes]", self.__dict__)
+        if "wire" not in kept:
+            kept["wire"] = b'{"type":"function","function":%b}' % self.function.wire
+        return kept["wire"]
 
 
-_NAME = re.compile(r"[a-zA-Z0-9_.-]{1,64}")
-
-
-def function_definition(value: Any, field: str) -> FunctionDefinition:
-    """A typed definition from a dict of the same shape, or the definition itself; checked.
-
-    Args:
-        value: the definition.
-        field: where it stands, for the error, such as ``functions[0]``.
-
-    Raises:
-        ModelInvalidRequestError: names what is wrong and what would be right.
-    """
-    if isinstance(value, FunctionDefinition):
-        value = msgspec.structs.asdict(value)
-    if not is_mapping(value):
-        raise ModelInvalidRequestError(f"{field} must be a definition, not a value of type {type(value).__name__}")
-    name = checked_name(value.get("name"), f"{field}.name")
-    description, parameters = value.get("description"), value.get("parameters")
-    if description is not None and not isinstance(description, str):
-        raise ModelInvalidRequestError(f"{field}.description must be a text")
+def _object_schema(parameters: object) -> dict[str, Any]:
     if not is_mapping(parameters) or parameters.get("type", "object") != "object":
-        raise ModelInvalidRequestError(
-            f"{field}.parameters must be the JSON Schema of an object",
-            hint='A function without parameters has {"type": "object", "properties": {}}.',
-        )
-    return FunctionDefinition(name=name, description=description or "", parameters=dict(parameters))
+        what = f"type {_shown(parameters.get('type'))}" if is_mapping(parameters) else _kind(parameters)
+        raise ModelInvalidRequestError(f'parameters must be a JSON schema of {{"type": "object"}}, not {what}')
+    if not is_mapping(parameters.get("properties", {})):
+        raise ModelInvalidRequestError("parameters.properties must be a dict of names to JSON schemas")
+    # Servers want both keys, MCP servers and hands leave them out where there are no parameters.
+    return {**_no_parameters(), **parameters}
 
 
-def checked_name(name: Any, field: str) -> str:
-    """The name of a function.
-
-    Raises:
-        ModelInvalidRequestError: it is none.
-    """
-    if not isinstance(name, str) or not _NAME.fullmatch(name):
-        shown = repr(name) if isinstance(name, str) else f"of type {type(name).__name__}"
-        raise ModelInvalidRequestError(
-            f"{field} is {shown:.80}; it must be 1 to 64 letters, digits, underscores, hyphens or dots"
-        )
-    return name
+def _keep(made: FunctionDefinition | ToolDefinition, value: Any, field: str) -> bytes:
+    try:
+        wire = _encode(value)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ModelInvalidRequestError(f"{field} cannot be sent as JSON: {error}") from error
+    cast("dict[str, bytes]", made.__dict__)["wire"] = wire  # the struct is frozen, its __dict__ is not
+    return wire
 
 
-def tool_definition(value: Any, field: str) -> ToolDefinition:
-    """A typed definition of a tool from a dict of the same shape, or the definition itself; checked.
+def _kept(made: FunctionDefinition, field: str) -> bytes:
+    kept = cast("dict[str, bytes]", made.__dict__).get("wire")
+    return kept if kept is not None else _keep(made, made, field)
 
-    Raises:
-        ModelInvalidRequestError: names what is wrong and what would be right.
-    """
-    if isinstance(value, ToolDefinition):
-        value = {"type": value.type, "function": value.function}
-    if not is_mapping(value):
-        raise ModelInvalidRequestError(
-            f"{field} must be a definition, a function or a @tool, not a value of type {type(value).__name__}"
-        )
-    kind, function = value.get("type", "function"), value.get("function")
-    if function is None and "name" in value:
-        raise ModelInvalidRequestError(
-            f"{field} is a function's definition", hint='Wrap it: {"type": "function", "function": {...}}.'
-        )
-    if kind != "function":
-        raise ModelInvalidRequestError(f"{field}.type is {kind!r:.40}; it must be 'function'")
-    return ToolDefinition(function=function_definition(function, f"{field}.function"))
+
+def _kind(value: object) -> str:
+    return "None" if value is None else f"a value of type {type(value).__name__}"
+
+
+def _shown(value: object) -> str:
+    return f"{value!r:.80}" if is_text(value) else _kind(value)

@@ -1,35 +1,61 @@
-"""A tool: a function that a model may call, with what it says of itself, and what must hold before it runs."""
+"""Functions as tools: ``@tool``, and what it makes."""
 
 from __future__ import annotations
 
-import asyncio
+import copy
 import functools
-import inspect
-import sys
 from collections.abc import Callable, Mapping
-from typing import Any, Generic, ParamSpec, TypeVar, overload
+from types import FunctionType, MethodType
+from typing import Any, Concatenate, Generic, NamedTuple, ParamSpec, TypeVar, cast, overload
+from weakref import WeakKeyDictionary
 
-import msgspec
-
-from neuroroute.errors import ModelInvalidRequestError, ToolArgumentsError, ToolFailedError
-from neuroroute.jsontypes import is_mapping
-from neuroroute.schemas.checks import check_of, finite
-from neuroroute.schemas.types import converted
-from neuroroute.tools.definitions import FunctionDefinition, ToolDefinition, checked_name, function_definition
-from neuroroute.tools.signature import signature_of
+from neuroroute.errors import ModelInvalidRequestError
+from neuroroute.tools import arguments as checks
+from neuroroute.tools.definitions import NAME_RULE, FunctionDefinition, ToolDefinition, is_tool_name
+from neuroroute.tools.running import call
+from neuroroute.tools.signature import read_docstring, read_signature
 
 P = ParamSpec("P")
 R = TypeVar("R")
+Q = ParamSpec("Q")
+S = TypeVar("S")
+
+
+class _Plan(NamedTuple):
+    definition: ToolDefinition
+    check: checks.Check
+    has_receiver: bool
+
+
+_plans: WeakKeyDictionary[FunctionType, dict[bool, _Plan]] = WeakKeyDictionary()
+"""By function, and whether bound. Plans do not hold the function, else it would live for ever."""
 
 
 class Tool(Generic[P, R]):
-    """A function that a model may call. It stays callable as it was.
+    """A function that a model may call; called by you, it is the function.
 
-    Types come from its annotations, texts from its docstring; with ``parameters`` a JSON Schema says instead what it
-    takes. Made by :func:`tool`, or by itself for functions of others::
+    Its description and those of its parameters come from the docstring (Google, NumPy or Sphinx style) and from
+    ``Annotated[T, "..."]``, which wins; the JSON schema of its parameters from the signature. It may be a method.
 
-        Tool(lookup, name="lookup", parameters={"type": "object", "properties": {"key": {"type": "string"}}})
+    ``async`` functions are awaited; others run in a thread of their own, with the caller's context variables. A thread
+    cannot be stopped: past its time limit it goes on, but nobody waits for it, and its result is dropped.
+
+    Args:
+        function: takes its arguments by name.
+        name: for the model; default: the function's name.
+        description: for the model; default: the docstring's text above its section of arguments.
+        parameters: a JSON schema of the arguments, checked in place of the signature; the function then gets plain JSON
+            values as keyword arguments. References to other documents are not followed, and unknown arguments are
+            refused unless the schema has ``additionalProperties``.
+        timeout_ms: milliseconds that a call may take; default: the toolbox's.
+
+    Raises:
+        ModelInvalidRequestError: a name, parameter, type, schema or limit that cannot be used; says which.
     """
+
+    timeout_ms: float | None
+    """Milliseconds that a call may take; None leaves it to the toolbox."""
+    _function: Callable[P, R]
 
     def __init__(
         self,
@@ -39,135 +65,89 @@ class Tool(Generic[P, R]):
         description: str | None = None,
         parameters: Mapping[str, Any] | None = None,
         timeout_ms: float | None = None,
-        local_names: Mapping[str, Any] | None = None,
     ) -> None:
-        """Reads the function.
-
-        Args:
-            function: async, or else run in a thread.
-            name: default: the function's.
-            description: default: its docstring, above the parameters.
-            parameters: a JSON Schema for its arguments; default: from its signature.
-            timeout_ms: how long it may take. Default: the loop's.
-            local_names: names that its annotations may use beside those of its module.
-
-        Raises:
-            ModelInvalidRequestError: the function cannot be a tool; says why.
-        """
+        function = self._untooled(function)
+        if timeout_ms is not None:
+            check_limit(timeout_ms, "timeout_ms")
         if not callable(function):
-            raise ModelInvalidRequestError(f"a tool must be a function, not a value of type {type(function).__name__}")
-        self.function = function
-        self.name = checked_name(name or getattr(function, "__name__", type(function).__name__), "the tool's name")
-        self.timeout_ms = _milliseconds(timeout_ms, self.name)
-        self._given = (description, parameters, local_names)
+            raise ModelInvalidRequestError(
+                f"a tool is made of a function, not of a value of type {type(function).__name__}",
+                hint="With @classmethod or @staticmethod, @tool stands below it.",
+            )
         functools.update_wrapper(self, function)
-        if not _is_method(function):  # of a method, what it takes is known once it is bound
-            self._facts  # noqa: B018 - so that what is wrong is found where it is written
+        self._function = function
+        self.timeout_ms = timeout_ms
+        self._plan = _plan(function, name, description, parameters)
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
-        """Calls the function as any other."""
-        return self.function(*args, **kwargs)
+    @classmethod
+    def of(cls, function: Callable[..., Any]) -> Tool[..., Any]:
+        """The tool that this is, or one made of this function; what is read of a function is kept as long as it."""
+        if isinstance(function, Tool):
+            return cast("Tool[..., Any]", function)
+        written: object = getattr(function, "__func__", None)
+        if isinstance(written, Tool) and isinstance(function, MethodType):  # @classmethod above @tool
+            return cast("Tool[..., Any]", written).__get__(function.__self__)
+        return cls(function)
 
-    def __get__(self, instance: object, owner: type | None = None) -> Tool[..., R]:
-        if instance is None:
-            return self
-        description, parameters, local_names = self._given
-        return Tool(
-            self.function.__get__(instance, owner),
-            name=self.name,
-            description=description,
-            parameters=parameters,
-            timeout_ms=self.timeout_ms,
-            local_names=local_names,
-        )
-
-    def __repr__(self) -> str:
-        return f"<Tool {self.name}>"
+    @staticmethod
+    def _untooled(function: Any) -> Any:
+        return cast("Tool[..., Any]", function)._function if isinstance(function, Tool) else function
 
     @property
-    def definition(self) -> ToolDefinition:
-        """What the model is told of it."""
-        return self._facts[0]
+    def name(self) -> str:
+        """What the model calls it."""
+        return self._plan.definition.function.name
 
     @property
     def description(self) -> str:
-        """What it does, in the model's words."""
-        return self.definition.function.description
+        """What the model is told of it."""
+        return self._plan.definition.function.description
+
+    @property
+    def definition(self) -> ToolDefinition:
+        """All that the model is told: name, description, parameters."""
+        return self._plan.definition
+
+    @property
+    def needs_object(self) -> bool:
+        """Whether it is a method whose object is not known: take it from the object, ``thing.method``."""
+        return self._plan.has_receiver
 
     def check(self, arguments: str) -> dict[str, Any]:
-        """The arguments of a call as the function takes them, strictly: nothing is coerced, nothing unknown is let by.
-
-        Args:
-            arguments: JSON text as the model wrote it; empty means ``{}``.
+        """The keyword arguments for the function from the JSON text of a call.
 
         Raises:
-            ToolArgumentsError: says what is wrong, for the model to correct itself.
+            ToolArgumentsError: says what would be right.
         """
-        given = _object(arguments, self.name)
-        _, arguments_type, schema_check = self._facts
-        if schema_check is not None:
-            if problems := schema_check(given):
-                raise _wrong(self.name, "; ".join(problems))
-            return given
-        try:
-            values = converted(given, arguments_type)
-        except msgspec.ValidationError as error:
-            raise _wrong(self.name, str(error)) from error
-        return {
-            name: value for name in values.__struct_fields__ if (value := getattr(values, name)) is not msgspec.UNSET
-        }
+        return self._plan.check(arguments)
 
-    async def run(self, arguments: Mapping[str, Any], timeout_ms: float | None = None) -> Any:
-        """Runs it with arguments that were checked.
-
-        A function that is not async runs in a thread, with the caller's context variables; past its limit it is not
-        waited for, but a thread cannot be stopped.
-
-        Args:
-            arguments: from :meth:`check`.
-            timeout_ms: the limit where the tool has none of its own; None: no limit.
+    async def run(self, arguments: dict[str, Any]) -> Any:
+        """What the function gives for checked arguments, without time limit.
 
         Raises:
-            ToolFailedError: it raised (``__cause__``), or took too long.
+            Exception: what the function raised.
         """
-        call: Callable[..., Any] = self.function
-        limit = self.timeout_ms or timeout_ms
-        timer = asyncio.timeout(None if limit is None else limit / 1000)
-        try:
-            async with timer:
-                if _is_async(call):
-                    return await call(**arguments)
-                found = await asyncio.to_thread(call, **arguments)
-                return await found if inspect.isawaitable(found) else found
-        except Exception as error:
-            if timer.expired() and isinstance(error, TimeoutError):
-                raise ToolFailedError(f"the function {self.name} took longer than {limit:g} ms") from error
-            raise ToolFailedError(f"the function {self.name} failed: {type(error).__name__}: {error}") from error
+        return await call(self._function, arguments)
 
-    @functools.cached_property
-    def _facts(self) -> tuple[ToolDefinition, Any, Callable[[Any], list[str]] | None]:
-        """The definition, and what arguments are checked by: a type, or a schema."""
-        description, parameters, local_names = self._given
-        if parameters is not None:
-            text = description if description is not None else inspect.getdoc(self.function) or ""
-            definition = function_definition(
-                {"name": self.name, "description": text, "parameters": parameters}, f"the tool {self.name}"
-            )
-            try:
-                check = check_of(closed(definition.parameters))
-            except ValueError as error:
-                raise ModelInvalidRequestError(f"the parameters of {self.name} are no JSON schema: {error}") from error
-            return ToolDefinition(function=definition), None, check
-        found = signature_of(self.function, self.name, local_names)
-        text = found.description if description is None else description
-        definition = FunctionDefinition(name=self.name, description=text, parameters=found.parameters)
-        return ToolDefinition(function=definition), found.arguments, None
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Calls the function."""
+        return self._function(*args, **kwargs)
 
+    @overload
+    def __get__(self, instance: None, owner: type | None = None) -> Tool[P, R]: ...
+    @overload
+    def __get__(self: Tool[Concatenate[S, Q], R], instance: S, owner: type | None = None) -> Tool[Q, R]: ...
+    def __get__(self, instance: Any, owner: type | None = None) -> Tool[..., Any]:
+        if instance is None or not self.needs_object:
+            return self
+        bound = cast("Tool[..., Any]", copy.copy(self))
+        bound._function = MethodType(self._function, instance)
+        vars(bound)["__wrapped__"] = bound._function  # what inspect looks at
+        bound._plan = self._plan._replace(has_receiver=False)
+        return bound
 
-def closed(schema: Mapping[str, Any]) -> dict[str, Any]:
-    """The schema of an object, which refuses what it does not name unless it says itself what else it takes."""
-    says = {"additionalProperties", "patternProperties", "unevaluatedProperties", "allOf", "anyOf", "oneOf", "$ref"}
-    return {**schema} if says & schema.keys() else {**schema, "additionalProperties": False}
+    def __repr__(self) -> str:
+        return f"<Tool {self.name}({', '.join(self.definition.function.parameters['properties'])})>"
 
 
 @overload
@@ -184,61 +164,61 @@ def tool(
     description: str | None = None,
     timeout_ms: float | None = None,
 ) -> Any:
-    """Makes a function one that a model may call; ``@tool`` alone, or with arguments.
-
-    ::
-
-        @tool
-        def get_weather(city: Annotated[str, "such as Paris"], unit: Literal["celsius", "fahrenheit"] = "celsius"):
-            "The weather of a city, now."
-
-    Args:
-        function: what follows ``@tool``.
-        name: what the model calls it. Default: its own name.
-        description: what it does. Default: the text of its docstring above the parameters.
-        timeout_ms: how long one call may take.
+    """Makes a function a tool: ``@tool`` or ``@tool(name=..., description=..., timeout_ms=...)``; see :class:`Tool`.
 
     Raises:
-        ModelInvalidRequestError: a parameter that cannot be given by name, or whose type has no JSON form.
+        ModelInvalidRequestError: a name, parameter or type that cannot be used; says which.
     """
-    local_names = dict(sys._getframe(1).f_locals)  # pyright: ignore[reportPrivateUsage]
 
-    def made(function: Callable[P, R]) -> Tool[P, R]:
-        return Tool(function, name=name, description=description, timeout_ms=timeout_ms, local_names=local_names)
+    def make(function: Callable[P, R]) -> Tool[P, R]:
+        return Tool(function, name=name, description=description, timeout_ms=timeout_ms)
 
-    return made if function is None else made(function)
-
-
-def _is_async(function: object) -> bool:
-    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(getattr(function, "__call__", None))  # noqa: B004
+    return make if function is None else make(function)
 
 
-def _is_method(function: object) -> bool:
-    first = next(iter(inspect.signature(function).parameters), None) if inspect.isfunction(function) else None
-    return first in ("self", "cls")
+def check_limit(value: object, field: str) -> None:
+    """Sees that a time limit is one.
+
+    Raises:
+        ModelInvalidRequestError: names the field.
+    """
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value <= 1e12:
+        raise ModelInvalidRequestError(f"{field} must be a number of milliseconds over 0, not {value!r:.60}")
 
 
-def _milliseconds(value: Any, name: str) -> float | None:
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < 1e12:
-        raise ModelInvalidRequestError(f"timeout_ms of the tool {name} must be a number of milliseconds over 0")
-    return value
+def _plan(
+    function: Callable[..., Any], name: str | None, description: str | None, parameters: Mapping[str, Any] | None
+) -> _Plan:
+    if name is not None or description is not None or parameters is not None:
+        return _made(function, name, description, parameters)
+    written = function.__func__ if isinstance(function, MethodType) else function
+    if not isinstance(written, FunctionType):
+        return _made(function, name, description, parameters)
+    plans = _plans.setdefault(written, {})
+    bound = written is not function
+    if bound not in plans:
+        plans[bound] = _made(function, name, description, parameters)
+    return plans[bound]
 
 
-def _object(arguments: str, name: str) -> dict[str, Any]:
-    if not arguments.strip():
-        return {}
+def _made(
+    function: Callable[..., Any], name: str | None, description: str | None, parameters: Mapping[str, Any] | None
+) -> _Plan:
+    name = getattr(function, "__name__", "") if name is None else name
+    if not is_tool_name(name):
+        raise ModelInvalidRequestError(
+            f"{name!r:.80} cannot be the name of a tool: it must be {NAME_RULE}",
+            hint="Give it one with @tool(name=...) or Tool(function, name=...).",
+        )
+    documented = read_docstring(function)
+    description = documented.description if description is None else description
     try:
-        given = msgspec.json.decode(arguments)
-    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
-        raise _wrong(name, f"they are no JSON ({error})") from error
-    if not is_mapping(given):
-        raise _wrong(name, "they must be a JSON object, with one member for each parameter")
-    if not finite(given):
-        raise _wrong(name, "a number in them is not finite")
-    return dict(given)
-
-
-def _wrong(name: str, why: str) -> ToolArgumentsError:
-    return ToolArgumentsError(f"the arguments of {name} are not right: {why}")
+        if parameters is not None:
+            definition = FunctionDefinition(name=name, description=description, parameters=dict(parameters))
+            return _Plan(ToolDefinition(function=definition), checks.by_schema(name, definition.parameters), False)
+        signature = read_signature(function, documented.parameters)
+        definition = FunctionDefinition(name=name, description=description, parameters=signature.parameters)
+    except ModelInvalidRequestError as error:
+        raise ModelInvalidRequestError(f"tool {name}: {error.message}", hint=error.hint) from error
+    check = checks.by_type(name, signature.struct, definition.parameters)
+    return _Plan(ToolDefinition(function=definition), check, signature.has_receiver)

@@ -59,7 +59,7 @@ def _offer(tools: Toolbox, choice: Any, field: str, *, legacy: bool) -> Offer | 
     name = _named(choice)
     if name not in tools:
         raise ModelInvalidRequestError(
-            f"{field} names {name!r:.80}, which is not offered; there are: {', '.join(tools)}"
+            f"{field} names {name!r:.80}, which is not offered; there are: {', '.join(tools.names)}"
         )
     if legacy:
         return Offer(tools.only(name), "required", legacy)

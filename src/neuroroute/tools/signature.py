@@ -1,127 +1,230 @@
-"""A function's signature as a JSON Schema, and as the type that its arguments are checked by."""
+"""What a function's signature and docstring say of it as a tool."""
 
 from __future__ import annotations
 
+import functools
 import inspect
-import re
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
+from types import SimpleNamespace
 from typing import Annotated, Any, NamedTuple, get_args, get_origin, get_type_hints
 
 import msgspec
 
 from neuroroute.errors import ModelInvalidRequestError
-from neuroroute.schemas.types import schema_of
+from neuroroute.jsontypes import is_text
+from neuroroute.schemas.types import schema_of, to_json
+
+_REFUSED = (TypeError, ValueError, NameError, AttributeError, RuntimeError)
+"""What msgspec and pydantic raise for a type that they have no schema for."""
+
+_NOT_BY_NAME = {
+    inspect.Parameter.POSITIONAL_ONLY: "it must be taken by name, too: remove the / of the signature",
+    inspect.Parameter.VAR_POSITIONAL: "a model gives arguments by name: take a list instead",
+    inspect.Parameter.VAR_KEYWORD: "name each one, or give their JSON schema: Tool(function, parameters=...)",
+}
+
+
+class Documentation(NamedTuple):
+    """What a docstring says."""
+
+    description: str
+    """The text above its section of arguments."""
+    parameters: Mapping[str, str]
 
 
 class Signature(NamedTuple):
-    """What a function says of itself."""
+    """A function as a tool."""
 
-    description: str
     parameters: dict[str, Any]
-    """The JSON Schema of its arguments."""
-    arguments: Any
-    """A msgspec Struct with a field for each parameter; those that may be left out are UNSET then."""
+    """JSON schema of the arguments."""
+    struct: type[msgspec.Struct]
+    """Has a field for each, UNSET where the function's own default is to apply."""
+    has_receiver: bool
+    """Whether the first parameter is ``self`` or ``cls``, to be bound before a call."""
 
 
-def signature_of(function: Callable[..., Any], name: str, local_names: Mapping[str, Any] | None = None) -> Signature:
-    """Reads a function: types from its annotations, texts from its docstring (Google, NumPy or Sphinx style).
+class _Parameter(NamedTuple):
+    name: str
+    type: Any
+    default: Any
+    description: str
+
+    @property
+    def required(self) -> bool:
+        return self.default is inspect.Parameter.empty
+
+
+def read_docstring(function: Callable[..., Any]) -> Documentation:
+    """What the docstring says; Google, NumPy and Sphinx styles are understood."""
+    import docstring_parser  # on the first tool only
+
+    text = inspect.getdoc(_written(function)) or ""
+    try:
+        parsed = docstring_parser.parse(text)
+    except docstring_parser.ParseError:
+        return Documentation(text.strip(), {})
+    return Documentation(
+        (parsed.description or "").strip(),
+        {each.arg_name: " ".join(each.description.split()) for each in parsed.params if each.description},
+    )
+
+
+def read_signature(function: Callable[..., Any], documented: Mapping[str, str]) -> Signature:
+    """The parameters of a function.
 
     Args:
-        function: what the model may call.
-        name: what it is called, for errors.
-        local_names: names that its annotations may use beside the globals of its module.
+        function: to be called with keyword arguments.
+        documented: descriptions of parameters; one in ``Annotated`` wins.
 
     Raises:
-        ModelInvalidRequestError: a parameter that cannot be given by name, or a type without a JSON form.
+        ModelInvalidRequestError: a parameter that cannot be given by name or whose type JSON cannot say; names it.
     """
-    hints = _hints(function, name, local_names)
-    description, texts = _docstring(function)
-    fields: list[tuple[str, Any, Any]] = []
-    properties: dict[str, Any] = {}
-    required: list[str] = []
+    given, has_receiver = _by_name(function)
+    hints = _hints(function, {each.name: each.annotation for each in given})
+    parameters = [_parameter(each, hints[each.name], documented) for each in given]
+    try:
+        schemas = [schema_of(each.type) for each in parameters]
+        struct = msgspec.defstruct("Arguments", [*map(_field, parameters)], kw_only=True, forbid_unknown_fields=True)
+        msgspec.json.Decoder(struct)
+    except _REFUSED as error:
+        raise _unsupported(parameters, error) from error
+    schemas, defs = _with_common_parts(schemas)
+    schema: dict[str, Any] = {
+        "type": "object",
+        "properties": {each.name: _described(each, of) for each, of in zip(parameters, schemas, strict=True)},
+    }
+    if required := [each.name for each in parameters if each.required]:
+        schema["required"] = required
+    if defs:
+        schema["$defs"] = defs
+    return Signature(schema, struct, has_receiver)
+
+
+def _with_common_parts(schemas: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """The schemas without their ``$defs``, and these as one; types that only share a name get names of their own."""
     parts: dict[str, Any] = {}
-    for parameter in inspect.signature(function).parameters.values():
-        _check_kind(parameter, name)
-        kind = hints.get(parameter.name, Any)
-        schema = _schema(kind, parameter.name, name)
-        parts |= schema.pop("$defs", {})
-        if text := _described(kind) or texts.get(parameter.name):
-            schema["description"] = text
-        if parameter.default is parameter.empty:
-            required.append(parameter.name)
-            fields.append((parameter.name, kind, msgspec.NODEFAULT))
-        else:
-            schema |= _default(parameter.default)
-            fields.append((parameter.name, kind | msgspec.UnsetType if kind is not Any else Any, msgspec.UNSET))
-        properties[parameter.name] = schema
-    parameters = {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
-    arguments = msgspec.defstruct("Arguments", fields, kw_only=True, forbid_unknown_fields=True)
-    return Signature(description, parameters | ({"$defs": parts} if parts else {}), arguments)
+    parted: list[dict[str, Any]] = []
+    for schema in schemas:
+        own = schema.pop("$defs", {})
+        whole = {"schema": schema, "parts": own}
+        for name in [name for name, part in own.items() if parts.get(name, part) != part]:
+            text = msgspec.json.encode(whole).decode().replace(f'"#/$defs/{name}"', f'"#/$defs/{name}_{len(parts)}"')
+            whole = msgspec.json.decode(text)
+            whole["parts"][f"{name}_{len(parts)}"] = whole["parts"].pop(name)
+        parted.append(whole["schema"])
+        parts |= whole["parts"]
+    return parted, parts
 
 
-def _hints(function: Callable[..., Any], name: str, local_names: Mapping[str, Any] | None) -> dict[str, Any]:
-    plain = inspect.unwrap(function)
-    target = plain if hasattr(plain, "__annotations__") else type(plain).__call__
-    closure: Mapping[str, Any] = inspect.getclosurevars(target).nonlocals if inspect.isfunction(target) else {}
+def _by_name(function: Callable[..., Any]) -> tuple[list[inspect.Parameter], bool]:
     try:
-        return get_type_hints(target, localns={**(local_names or {}), **closure}, include_extras=True)
-    except (NameError, TypeError) as error:
+        parameters = list(inspect.signature(function).parameters.values())
+    except (TypeError, ValueError, NameError) as error:
         raise ModelInvalidRequestError(
-            f"the annotations of {name} cannot be read: {error}",
-            hint="Define the types that a tool's parameters have at the top of the module.",
+            f"the signature cannot be read: {error}",
+            hint="Give a Python function (@tool stands below @classmethod), or Tool(function, parameters=...).",
+        ) from error
+    has_receiver = bool(parameters) and parameters[0].name in ("self", "cls")
+    # What a partial has already given is not the model's to change.
+    bound: Mapping[str, Any] = function.keywords if isinstance(function, functools.partial) else {}
+    parameters = [each for each in parameters[has_receiver:] if each.name not in bound]
+    for each in parameters:
+        if each.kind in _NOT_BY_NAME:
+            raise ModelInvalidRequestError(f"parameter {each.name!r}: {_NOT_BY_NAME[each.kind]}")
+    return parameters, has_receiver
+
+
+def _hints(function: Callable[..., Any], annotations: dict[str, Any]) -> dict[str, Any]:
+    holder = SimpleNamespace(
+        __annotations__={name: Any if hint is inspect.Parameter.empty else hint for name, hint in annotations.items()}
+    )
+    written = _written(function)
+    known = getattr(written, "__globals__", {})
+    try:
+        try:
+            return get_type_hints(holder, known, include_extras=True)
+        except NameError:
+            return get_type_hints(holder, known, _locals(written, known), include_extras=True)
+    except (NameError, SyntaxError, AttributeError, TypeError) as error:
+        raise ModelInvalidRequestError(
+            f"an annotation cannot be resolved: {error}", hint="Define the type where the function can see it."
         ) from error
 
 
-def _check_kind(parameter: inspect.Parameter, name: str) -> None:
-    by_name = (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
-    if parameter.kind not in by_name:
-        raise ModelInvalidRequestError(
-            f"the parameter {parameter} of {name} cannot be given by name; a tool's parameters are all named"
-        )
+def _locals(written: Any, known: dict[str, Any]) -> dict[str, Any]:
+    """Names that a function's text can see: of its closure, and of the calls on the stack from its module."""
+    found: dict[str, Any] = {}
+    frame = inspect.currentframe()
+    while frame is not None:
+        if frame.f_globals is known:
+            found = {**frame.f_locals, **found}
+        frame = frame.f_back
+    names = written.__code__.co_freevars if hasattr(written, "__code__") else ()
+    for name, cell in zip(names, getattr(written, "__closure__", None) or (), strict=True):
+        try:
+            found[name] = cell.cell_contents
+        except ValueError:  # not assigned yet
+            continue
+    return found
 
 
-def _schema(kind: Any, parameter: str, name: str) -> dict[str, Any]:
+def _written(function: Any) -> Any:
+    """The function that somebody wrote: below partials, wrappers and methods."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    function = inspect.unwrap(function)
+    if inspect.isroutine(function):
+        return getattr(function, "__func__", function)
+    return type(function).__call__
+
+
+def _parameter(parameter: inspect.Parameter, hint: Any, documented: Mapping[str, str]) -> _Parameter:
+    description = documented.get(parameter.name, "")
+    for each in get_args(hint)[1:] if get_origin(hint) is Annotated else ():
+        told = each if is_text(each) else getattr(each, "description", None)
+        description = told if is_text(told) else description
+        # pydantic's Field and annotated-types: msgspec would pass over their limits in silence.
+        if getattr(each, "metadata", None) or type(each).__module__.startswith("annotated_types"):
+            raise ModelInvalidRequestError(
+                f"parameter {parameter.name!r}: the limits of {type(each).__name__} would not be checked",
+                hint="Say them with Annotated[..., msgspec.Meta(ge=...)].",
+            )
+    if parameter.default is None and hint is not Any:  # a model that reads "default": null may well send null
+        hint = hint | None
+    return _Parameter(parameter.name, hint, parameter.default, description)
+
+
+def _unset() -> msgspec.UnsetType:
+    return msgspec.UNSET
+
+
+def _field(parameter: _Parameter) -> tuple[str, Any] | tuple[str, Any, Any]:
+    if parameter.required:
+        return parameter.name, parameter.type
+    return parameter.name, parameter.type, msgspec.field(default_factory=_unset)
+
+
+def _described(parameter: _Parameter, schema: dict[str, Any]) -> dict[str, Any]:
+    described = {**schema, "description": parameter.description} if parameter.description else schema
+    if parameter.required or (isinstance(parameter.default, float) and not math.isfinite(parameter.default)):
+        return described
     try:
-        return schema_of(kind)
-    except (TypeError, ValueError, NotImplementedError) as error:
-        raise ModelInvalidRequestError(
-            f"the parameter {parameter} of {name} has a type without a JSON form: {kind!r:.100}",
-            hint="Use types that JSON knows, dataclasses, TypedDicts, Enums, msgspec Structs or pydantic models.",
-        ) from error
+        default: Any = msgspec.json.decode(msgspec.json.encode(parameter.default, enc_hook=to_json))
+    except _REFUSED:  # such as an object() that means "not given": the function knows, the model need not
+        return described
+    return {**described, "default": default}
 
 
-def _described(kind: Any) -> str | None:
-    """The description in ``Annotated[T, "..."]``, or in a Meta or Field there."""
-    if get_origin(kind) is not Annotated:
-        return None
-    for extra in get_args(kind)[1:]:
-        text = extra if isinstance(extra, str) else getattr(extra, "description", None)
-        if isinstance(text, str):
-            return text
-    return None
-
-
-def _default(value: Any) -> dict[str, Any]:
-    try:
-        return {"default": msgspec.to_builtins(value)}
-    except (TypeError, ValueError):  # it has no JSON form; the function knows it
-        return {}
-
-
-def _docstring(function: Callable[..., Any]) -> tuple[str, dict[str, str]]:
-    text = inspect.getdoc(function)
-    if not text:
-        return "", {}
-    import docstring_parser
-
-    try:
-        found = docstring_parser.parse(text)
-    except docstring_parser.ParseError:
-        return text, {}
-    described = "\n\n".join(part for part in (found.short_description, found.long_description) if part)
-    return _plain(described), {one.arg_name: _plain(one.description) for one in found.params if one.description}
-
-
-def _plain(text: str) -> str:
-    """Lines that were only wrapped for the source become one."""
-    return re.sub(r"(?<![\n])\n(?![\s\-*\d])", " ", text).strip()
+def _unsupported(parameters: Sequence[_Parameter], error: Exception) -> ModelInvalidRequestError:
+    for each in parameters:
+        try:
+            schema_of(each.type)
+            msgspec.json.Decoder(each.type)
+        except _REFUSED as why:
+            name = inspect.formatannotation(each.type)
+            return ModelInvalidRequestError(
+                f"parameter {each.name!r} is of type {name}, which has no JSON form: {why}",
+                hint="Give it a type that JSON has, or leave the annotation away for any JSON value.",
+            )
+    return ModelInvalidRequestError(f"the parameters have no JSON form: {error}")

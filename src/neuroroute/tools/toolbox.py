@@ -1,177 +1,214 @@
-"""Toolbox: the tools that one request offers."""
+"""The tools of a request: what is offered, whether a call fits, and what comes of it."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, TypeAlias, TypeGuard
-from weakref import WeakKeyDictionary
+from typing import Any, TypeAlias, cast
 
 import msgspec
 
 from neuroroute.errors import ModelInvalidRequestError, ToolFailedError, ToolUnknownError
 from neuroroute.jsontypes import is_mapping, is_series
-from neuroroute.schemas.types import is_pydantic_model
-from neuroroute.tools.definitions import ToolDefinition, function_definition, tool_definition
-from neuroroute.tools.functions import Tool
+from neuroroute.tools import arguments as checks
+from neuroroute.tools.definitions import FunctionDefinition, ToolDefinition
+from neuroroute.tools.functions import Tool, check_limit
+from neuroroute.tools.results import as_text, bounded
 
-ToolLike: TypeAlias = Tool[..., Any] | ToolDefinition | Mapping[str, Any] | Callable[..., Any]
-"""What may be offered: a ``@tool``, a plain function, a definition, or a dict of a definition's shape."""
+ToolItem: TypeAlias = Tool[..., Any] | Callable[..., Any] | ToolDefinition | Mapping[str, Any]
+"""What may stand in ``tools``: a ``@tool`` or plain function, a definition, or a dict of its shape."""
 
-_made: WeakKeyDictionary[Callable[..., Any], Tool[..., Any]] = WeakKeyDictionary()
-"""Tools of plain functions, so that a function is read once."""
 
-_encode = msgspec.json.Encoder().encode
+class CheckedCall(msgspec.Struct, frozen=True):
+    """A call whose tool is offered and whose arguments fit."""
+
+    name: str
+    """Which tool."""
+    arguments: dict[str, Any]
+    """Keyword arguments for its function."""
+
+    def __repr__(self) -> str:
+        return f"<CheckedCall {self.name}({', '.join(self.arguments)})>"
 
 
 class Toolbox:
-    """Tools under their names. Those that have a function can be run; a definition alone can only be offered."""
+    """The tools of a request, in order, each name once.
 
-    __slots__ = ("_definitions", "_tools", "wire")
+    Cheap to make again for each request: what is read of a function, and a definition's JSON, are kept with them.
 
-    def __init__(self, items: Iterable[ToolLike], field: str = "tools") -> None:
-        """Reads and checks them.
+    Args:
+        items: tools and functions, which can be run; definitions and dicts, which can only be offered.
+        timeout_ms: milliseconds that a call may take, where its tool says nothing else.
+        max_result_bytes: of UTF-8; what a tool gives beyond is cut, and the model is told how much.
 
-        Raises:
-            ModelInvalidRequestError: names the item and what would be right; also for two of one name.
-        """
+    Raises:
+        ModelInvalidRequestError: an item is no tool, or a name comes twice; says which: ``tools[2]...``.
+    """
+
+    def __init__(
+        self, items: Iterable[ToolItem], *, timeout_ms: float = 60_000, max_result_bytes: int = 65_536
+    ) -> None:
+        check_limit(timeout_ms, "timeout_ms")
+        size: object = max_result_bytes
+        if type(size) is not int or size < 1:
+            raise ModelInvalidRequestError(f"max_result_bytes must be a whole number of at least 1, not {size!r:.60}")
         if not is_series(items):
-            raise ModelInvalidRequestError(f"{field} must be a list of tools, not of type {type(items).__name__}")
-        self._tools: dict[str, Tool[..., Any]] = {}
-        self._definitions: dict[str, ToolDefinition] = {}
-        sent: list[Any] = []
-        for index, item in enumerate(items):
-            place = f"{field}[{index}]"
-            made = _tool(item)
-            definition = tool_definition(item, place) if made is None else made.definition
-            name = definition.function.name
-            if name in self._definitions:
-                raise ModelInvalidRequestError(f"{place} has the name {name!r}, as another of {field} has")
-            self._definitions[name] = definition
-            if made is not None:
-                self._tools[name] = made
-            sent.append(item if is_mapping(item) else definition)
-        try:
-            self.wire = msgspec.Raw(_encode(sent))
-        except (TypeError, ValueError, RecursionError) as error:
-            raise ModelInvalidRequestError(f"{field} cannot be sent as JSON: {error}") from error
+            raise ModelInvalidRequestError(f"tools must be a list of tools, not a value of type {type(items).__name__}")
+        self.timeout_ms = timeout_ms
+        self.max_result_bytes = max_result_bytes
+        self._items: dict[str, Tool[..., Any] | ToolDefinition] = {}
+        for index, value in enumerate(items):
+            item = _read(value, f"tools[{index}]")
+            if item.name in self._items:
+                raise ModelInvalidRequestError(f"tools[{index}] is a second tool of the name {item.name!r}")
+            self._items[item.name] = item
+        self.definitions = tuple([item.definition if isinstance(item, Tool) else item for item in self._items.values()])
+        """What the model is told of each."""
+        self.wire = b"[%b]" % b",".join([definition.wire for definition in self.definitions])
+        """The definitions as a JSON array, for the body of a request."""
+        self._checks: dict[str, checks.Check] = {}
 
     @classmethod
-    def of(cls, items: Any) -> Toolbox:
+    def of(cls, items: Iterable[ToolItem] | Toolbox) -> Toolbox:
         """The toolbox itself, or a new one of these items."""
-        return items if isinstance(items, cls) else cls(items)
+        return items if isinstance(items, Toolbox) else cls(items)
 
     @classmethod
     def of_functions(cls, functions: Any) -> Toolbox:
-        """A toolbox of definitions in the older form, without ``type`` and ``function`` around them.
+        """A toolbox of definitions in the older form, which have no ``type`` and ``function`` around them.
 
         Raises:
-            ModelInvalidRequestError: names the definition and what would be right.
+            ModelInvalidRequestError: names the definition: ``functions[2]...``.
         """
-        if isinstance(functions, cls):
+        if isinstance(functions, Toolbox):
             return functions
         if not is_series(functions):
-            raise ModelInvalidRequestError("functions must be a list of function definitions")
-        definitions = [function_definition(item, f"functions[{at}]") for at, item in enumerate(functions)]
-        return cls([ToolDefinition(function=one) for one in definitions], "functions")
+            what = type(functions).__name__
+            raise ModelInvalidRequestError(f"functions must be a list of definitions, not a value of type {what}")
+        definitions = [FunctionDefinition.of(each, f"functions[{index}]") for index, each in enumerate(functions)]
+        return cls([ToolDefinition(function=each) for each in definitions])
 
-    @property
-    def definitions(self) -> tuple[ToolDefinition, ...]:
-        """What the model is told of each."""
-        return tuple(self._definitions.values())
+    def only(self, name: str) -> Toolbox:
+        """A toolbox with this one alone."""
+        return Toolbox([self._items[name]], timeout_ms=self.timeout_ms, max_result_bytes=self.max_result_bytes)
 
     @property
     def schemas(self) -> dict[str, Mapping[str, Any]]:
         """What each takes, by name."""
-        return {name: one.function.parameters for name, one in self._definitions.items()}
+        return {definition.name: definition.function.parameters for definition in self.definitions}
+
+    @classmethod
+    def of_runnable(
+        cls, items: Iterable[ToolItem], *, timeout_ms: float = 60_000, max_result_bytes: int = 65_536
+    ) -> Toolbox:
+        """A toolbox of tools that all can be run.
+
+        Raises:
+            ModelInvalidRequestError: as ``Toolbox`` itself, and for a definition without a function.
+        """
+        box = cls(items, timeout_ms=timeout_ms, max_result_bytes=max_result_bytes)
+        for index, item in enumerate(box):
+            if not isinstance(item, Tool):
+                raise ModelInvalidRequestError(
+                    f"tools[{index}] ({item.name}) has no function to run",
+                    hint="Give the function itself, or Tool(function, parameters=...).",
+                )
+        return box
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What is offered."""
+        return tuple(self._items)
+
+    @property
+    def runnable(self) -> tuple[str, ...]:
+        """The names of those that have a function."""
+        return tuple([name for name, item in self._items.items() if isinstance(item, Tool)])
 
     def __len__(self) -> int:
-        return len(self._definitions)
+        return len(self._items)
 
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._definitions)
+    def __iter__(self) -> Iterator[Tool[..., Any] | ToolDefinition]:
+        return iter(self._items.values())
 
     def __contains__(self, name: object) -> bool:
-        return name in self._definitions
+        return name in self._items
+
+    def __getitem__(self, name: str) -> Tool[..., Any]:
+        item = self._items[name]
+        if isinstance(item, Tool):
+            return item
+        raise KeyError(f"{name} is offered, but has no function")
 
     def __repr__(self) -> str:
-        return f"<Toolbox {', '.join(self._definitions) or 'empty'}>"
+        return f"<Toolbox {', '.join(self._items)}>"
 
-    def only(self, name: str) -> Toolbox:
-        """A toolbox with this one alone."""
-        item: ToolLike = self._tools.get(name) or self._definitions[name]
-        return Toolbox([item])
+    def check(self, name: str, arguments: str) -> CheckedCall:
+        """A model's call, found to fit; nothing has run yet.
 
-    def require_functions(self, field: str = "tools") -> None:
-        """Sees that every tool can be run.
-
-        Raises:
-            ModelInvalidRequestError: names the first that has only a definition.
-        """
-        for index, name in enumerate(self._definitions):
-            if name not in self._tools:
-                raise ModelInvalidRequestError(
-                    f"{field}[{index}] ({name}) is a definition without a function to run",
-                    hint="Give the function itself, or Tool(function, name=..., parameters={...}).",
-                )
-
-    def find(self, name: str) -> Tool[..., Any]:
-        """The tool that a model called.
+        Args:
+            name: the tool that the model names.
+            arguments: JSON text of an object; no text means no arguments. Nothing is coerced.
 
         Raises:
-            ToolUnknownError: none of that name is offered; tells the model which are.
+            ToolUnknownError: no such tool is offered; says which are.
+            ToolArgumentsError: says which argument is wrong, and what would be right.
+            ModelInvalidRequestError: the JSON schema of a definition without a function is none.
         """
-        if name not in self._tools:
-            raise ToolUnknownError(f"there is no function {name!r:.80}; there are: {', '.join(self._tools) or 'none'}")
-        return self._tools[name]
+        item = self._items.get(name)
+        if item is None:
+            offered = f"the tools are: {', '.join(self._items)}" if self._items else "there are no tools"
+            raise ToolUnknownError(f"there is no tool {name!r:.80}; {offered}")
+        if isinstance(item, Tool):
+            return CheckedCall(name, item.check(arguments))
+        if name not in self._checks:
+            self._checks[name] = checks.by_schema(name, item.function.parameters)
+        return CheckedCall(name, self._checks[name](arguments))
 
+    async def run(self, call: CheckedCall) -> str:
+        """The result of a call as text for the model: a text as it is, anything else as JSON, cut when it is too long.
 
-def is_tool(item: object) -> TypeGuard[Tool[..., Any]]:
-    """A tool that was made already."""
-    return isinstance(item, Tool)
+        A sync function's thread cannot be stopped: past the time limit it goes on unheard.
 
-
-def _tool(item: Any) -> Tool[..., Any] | None:
-    """The tool that this is or becomes; None for a definition."""
-    if is_tool(item):
-        return item
-    if isinstance(item, ToolDefinition) or is_mapping(item) or not callable(item) or isinstance(item, type):
-        return None
-    made: Tool[..., Any] | None = None
-    try:
-        made = _made.get(item)
-        if made is None:
-            made = _made[item] = Tool(item)
-    except TypeError:  # an object that cannot be remembered
-        made = made or Tool(item)
-    return made
-
-
-def result_text(result: Any, name: str, max_bytes: int) -> str:
-    """What a tool gave as text for the model: a text as it is, all else as JSON; cut where it is longer than the limit.
-
-    Args:
-        result: what the function returned.
-        name: the tool's, for the error.
-        max_bytes: of UTF-8.
-
-    Raises:
-        ToolFailedError: it has no JSON form.
-    """
-    if isinstance(result, str):
-        text = result
-    else:
+        Raises:
+            ToolFailedError: it raised (``__cause__``), took too long, gave what JSON cannot say, or has no function.
+            CancelledError: passes through; an async function is cancelled with its caller.
+        """
+        item = self._items[call.name]
+        if not isinstance(item, Tool):
+            raise ToolFailedError(f"{call.name} has no function to run")
+        limit_ms = self.timeout_ms if item.timeout_ms is None else item.timeout_ms
+        limit = asyncio.timeout(limit_ms / 1000)
         try:
-            text = msgspec.json.encode(result, enc_hook=_builtins).decode()
-        except (TypeError, ValueError, RecursionError) as error:
-            raise ToolFailedError(f"what the function {name} returned cannot be told as JSON: {error}") from error
-    whole = text.encode("utf-8", "replace")
-    if len(whole) <= max_bytes:
-        return whole.decode()
-    return f"{whole[:max_bytes].decode('utf-8', 'ignore')}\n[cut: the first {max_bytes} of {len(whole)} bytes]"
+            async with limit:
+                result = await item.run(call.arguments)
+        except Exception as error:
+            if limit.expired():
+                raise ToolFailedError(f"{call.name} took longer than its limit of {limit_ms / 1000:g} s") from error
+            told = f"{call.name} raised {type(error).__name__}: {error}"
+            raise ToolFailedError(bounded(told, self.max_result_bytes)) from error
+        try:
+            text = as_text(result)
+        except Exception as error:
+            told = f"{call.name} gave a {type(result).__name__} that cannot be told as JSON: {error}"
+            raise ToolFailedError(bounded(told, self.max_result_bytes)) from error
+        return bounded(text, self.max_result_bytes)
 
 
-def _builtins(value: Any) -> Any:
-    kind: type[object] = value.__class__
-    if is_pydantic_model(kind):
-        return value.model_dump(mode="json")
-    raise TypeError(f"a value of type {kind.__name__} has no JSON form")
+def _read(value: Any, field: str) -> Tool[..., Any] | ToolDefinition:
+    if isinstance(value, ToolDefinition) or is_mapping(value):
+        return ToolDefinition.of(value, field)
+    if not callable(value):
+        what = type(value).__name__
+        raise ModelInvalidRequestError(
+            f"{field} must be a tool, a function, a ToolDefinition or a dict, not a value of type {what}"
+        )
+    try:
+        tool = Tool.of(cast("Callable[..., Any]", value))
+    except ModelInvalidRequestError as error:
+        raise ModelInvalidRequestError(f"{field}: {error.message}", hint=error.hint) from error
+    if tool.needs_object:
+        raise ModelInvalidRequestError(
+            f"{field} ({tool.name}) is a method without its object", hint=f"Give it as thing.{tool.name}."
+        )
+    return tool

@@ -87,7 +87,7 @@ def _body(
     if (reasoning := options["reasoning"]) is not None:
         fields["reasoning_effort"] = _EFFORT[reasoning]
     if offer is not None:
-        fields["tools"] = offer.tools.wire
+        fields["tools"] = msgspec.Raw(offer.tools.wire)
         fields["tool_choice"] = offer.choice
     fields["stream"] = streaming
     if streaming:
