@@ -54,6 +54,8 @@ def test_urls_are_normalised(given_url: str, normal: str) -> None:
         ("ws://localhost:1234", "scheme 'ws'"),
         ("file:///etc/passwd", "scheme 'file'"),
         ("http://", "names no host"),
+        ("http:/localhost", "two slashes"),
+        ("https:localhost:1234", "two slashes"),
         ("http://a b", "names no host"),
         ("http://localhost:port", "is no URL"),
         ("http://localhost:99999", "is no URL"),
@@ -208,6 +210,19 @@ async def test_a_manager_is_looked_for_when_it_is_needed(lmstudio: Simulator) ->
 class HangingManager(Manager):
     async def get(self, key: str, default: Any) -> Any:  # type: ignore[override]
         await asyncio.Event().wait()
+
+
+async def test_a_manager_that_knows_nothing_changes_nothing() -> None:
+    """An empty text is as good as none, as with variables."""
+    manager = Manager(LMSTUDIO_URL="", LMSTUDIO_TIMEOUT=" ")
+    assert await resolve(app_with(manager), ENVIRON) == ("http://env:1/v1", 1000)
+
+
+async def test_a_call_s_own_limit_holds_for_the_manager_too() -> None:
+    """timeout_ms bounds everything, the question where to go included."""
+    adapter = LMStudioAdapter("m", app=app_with(HangingManager()))
+    with pytest.raises(ConfigurationError, match="did not answer within 40 ms"):
+        await adapter.generate_completion("hi", timeout_ms=40)
 
 
 async def test_a_manager_that_hangs_has_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:

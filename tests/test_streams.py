@@ -10,6 +10,7 @@ from neuroroute import (
     ModelNotFoundError,
     ModelResponse,
     ModelUnavailableError,
+    StreamInterruptedError,
     TokenUsage,
 )
 from neuroroute.simulator import Answer, Fail, Simulator, StreamFault
@@ -217,3 +218,28 @@ async def test_a_conversation_by_hand(adapter: LMStudioAdapter, lmstudio: Simula
     assert [message.role for message in second.messages] == ["system", "user", "assistant", "user", "assistant"]
     assert all(kept is sent for kept, sent in zip(first.messages, second.messages, strict=False))
     assert lmstudio.requests[1].json["messages"][:2] == lmstudio.requests[0].json["messages"]
+
+
+async def test_a_failure_stays_one(adapter: LMStudioAdapter, lmstudio: Simulator) -> None:
+    """Who asks a stream that failed for the whole answer again gets the same error, never half an answer."""
+    lmstudio.answer(Answer(chunks=["a", "b", "c"], stream_fault=StreamFault("cut", after=1), delay_between=0.01))
+    stream = adapter.stream("hi")
+    for _ in range(2):
+        with pytest.raises(StreamInterruptedError):
+            await stream.whole()
+
+
+async def test_a_stream_that_was_left_is_no_whole_answer(adapter: LMStudioAdapter, lmstudio: Simulator) -> None:
+    """After leaving a stream early there is no whole answer, and entering it again asks nothing."""
+    lmstudio.answer(Answer(chunks=["a", "b", "c"], delay_between=0.01))
+    async with adapter.stream("hi") as stream:
+        await anext(stream)
+    with pytest.raises(StreamInterruptedError, match="left before its end"):
+        await stream.whole()
+    async with stream:
+        pass
+    never = adapter.stream("hi")
+    await never.aclose()
+    with pytest.raises(StreamInterruptedError):
+        await never.whole()
+    assert len(lmstudio.requests) == 1

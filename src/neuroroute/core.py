@@ -74,15 +74,20 @@ class Core:
             )
         return self._transport
 
-    async def settings(self) -> Resolved:
-        """Where requests go; a configuration manager is asked until it has answered once."""
+    async def settings(self, within_ms: float | None = None) -> Resolved:
+        """Where requests go; a configuration manager is asked until it has answered once, each time within a limit."""
         if self._resolved is None:
-            self._resolved = await self._settings.resolved()
+            self._resolved = await self._settings.resolved(within_ms)
         return self._resolved
 
     async def reply(self, request: ChatRequest) -> Reply:
         """Sends a request down the pipe."""
-        request.url, request.host, timeout_ms = self._resolved or await self.settings()
+        resolved = self._resolved
+        if resolved is None:
+            began = time.monotonic()
+            resolved = await self.settings(request.options["timeout_ms"])
+            request.spent = time.monotonic() - began
+        request.url, request.host, timeout_ms = resolved
         if request.options["timeout_ms"] is None:
             request.options["timeout_ms"] = timeout_ms
         return await self._send(request)

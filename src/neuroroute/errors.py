@@ -113,6 +113,11 @@ class LMStudioError(Exception):
         return _rebuild, (type(self), self.message), self.__dict__
 
 
+def milliseconds(value: float) -> str:
+    """A number of milliseconds as people write it: 1800000, not 1.8e+06."""
+    return f"{value:.15g}"
+
+
 def _rebuild(kind: type[LMStudioError], message: str) -> LMStudioError:
     return kind(message)
 

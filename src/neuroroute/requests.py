@@ -38,6 +38,10 @@ class ChatRequest(msgspec.Struct, kw_only=True):
     """Until when the answer must have ended, on the event loop's clock (seconds)."""
     failures: list[LMStudioError] = []
     """How the attempts before this one ended."""
+    queued: bool = False
+    """It waits for a slot: nothing of this attempt was sent."""
+    spent: float = 0.0
+    """Seconds that were spent before it went down the pipe, on asking where to go."""
 
     @property
     def salvageable(self) -> Mapping[str, Mapping[str, Any]] | None:

@@ -40,19 +40,22 @@ class Settings(NamedTuple):
     ask_for: frozenset[str] = frozenset()
     """What the application's configuration manager has still to be asked for."""
 
-    async def resolved(self) -> Resolved:
+    async def resolved(self, within_ms: float | None = None) -> Resolved:
         """What holds once the configuration manager has been asked.
 
         The manager is looked for now, not when the adapter was made: applications put theirs up as they start.
 
+        Args:
+            within_ms: how long it may take. Default: the time limit that holds without the manager.
+
         Raises:
-            ConfigurationError: the manager failed, gave a value that cannot be right, or did not answer within the time
-                limit that holds without it.
+            ConfigurationError: the manager failed, gave a value that cannot be right, or did not answer in time.
         """
+        within_ms = within_ms or self.timeout_ms
         base_url, timeout_ms = self.base_url, self.timeout_ms
         manager = getattr(getattr(self.app, "state", None), "config_manager", None)
         if callable(getattr(manager, "get", None)):
-            limit = asyncio.timeout(timeout_ms / 1000)
+            limit = asyncio.timeout(within_ms / 1000)
             try:
                 async with limit:
                     if "LMSTUDIO_URL" in self.ask_for:
@@ -61,7 +64,7 @@ class Settings(NamedTuple):
                         timeout_ms = await _ask(manager, "LMSTUDIO_TIMEOUT", timeout_ms, _milliseconds)
             except TimeoutError as error:
                 raise ConfigurationError(
-                    f"the configuration manager did not answer within {self.timeout_ms:g} ms", hint=_MANAGER_HINT
+                    f"the configuration manager did not answer within {within_ms:g} ms", hint=_MANAGER_HINT
                 ) from error
         return Resolved(base_url, urlsplit(base_url).netloc, timeout_ms)
 
@@ -76,7 +79,8 @@ async def _ask(manager: Any, key: str, default: Any, read: Callable[[Any, str], 
             f"the configuration manager failed when asked for {key}: {type(error).__name__}: {error}",
             hint=_MANAGER_HINT,
         ) from error
-    return default if value is None else read(value, f"{key} of the configuration manager")
+    nothing = value is None or (isinstance(value, str) and not value.strip())  # as with an empty variable
+    return default if nothing else read(value, f"{key} of the configuration manager")
 
 
 def find_settings(
@@ -151,6 +155,8 @@ def normalise_url(value: Any, name: str = "base_url") -> str:
     if not text:
         raise _wrong(name, f"is {value!r:.60}; it must be the address of LM Studio's server")
     if "://" not in text:
+        if re.match(r"https?:", text, re.IGNORECASE):
+            raise _wrong(name, f"is {value!r:.60}; after the scheme come two slashes")
         text = f"http://{text}"
     try:
         parts = urlsplit(text)

@@ -11,7 +11,7 @@ import msgspec
 
 from neuroroute.assembly import assembled
 from neuroroute.details import same_model
-from neuroroute.errors import LMStudioError, ModelContentFilteredError, ModelNotFoundError
+from neuroroute.errors import LMStudioError, ModelContentFilteredError, ModelNotFoundError, StreamInterruptedError
 from neuroroute.requests import ChatRequest
 from neuroroute.responses import ModelResponse, Note, StreamingChunk
 
@@ -32,7 +32,7 @@ class CompletionStream:
     Leaving it early closes the connection, so that the server stops generating.
     """
 
-    __slots__ = ("_chunks", "_done", "_make", "_reply", "_request", "_response", "_started")
+    __slots__ = ("_chunks", "_done", "_failure", "_make", "_reply", "_request", "_response", "_started")
 
     def __init__(self, request: ChatRequest, make: Callable[[ChatRequest], Awaitable[Reply]]) -> None:
         self._request = request
@@ -41,6 +41,7 @@ class CompletionStream:
         self._chunks: list[StreamingChunk] = []
         self._response: ModelResponse | None = None
         self._done = False
+        self._failure: LMStudioError | None = None
         self._started = 0.0
 
     @property
@@ -52,7 +53,7 @@ class CompletionStream:
         """Reads to the end.
 
         Raises:
-            LMStudioError: the answer failed or broke off.
+            LMStudioError: the answer failed or broke off, now or before; or the stream was left before its end.
         """
         if not self._done:
             reply = self._reply or await self._begin()
@@ -64,7 +65,9 @@ class CompletionStream:
                 self._last()
             except LMStudioError as error:
                 raise self._failed(error) from error.__cause__
-        return self.response
+        if self._response is None:
+            raise self._failure or self._placed(StreamInterruptedError("the stream was left before its end"))
+        return self._response
 
     def __aiter__(self) -> CompletionStream:
         return self
@@ -78,7 +81,7 @@ class CompletionStream:
         return await self._next()
 
     async def __aenter__(self) -> Self:
-        if self._reply is None:
+        if self._reply is None and not self._done:
             await self._begin()
         return self
 
@@ -120,7 +123,8 @@ class CompletionStream:
             self._reply = reply = await self._make(self._request)
         except LMStudioError as error:
             self._done = True
-            raise self._placed(error) from error.__cause__
+            self._failure = self._placed(error)
+            raise self._failure from error.__cause__
         self._compare_models(reply)
         return reply
 
@@ -148,7 +152,9 @@ class CompletionStream:
         error.partial = self._folded()
         error.retryable = False
         error.attempts = self._reply.attempts
-        return self._placed(error)
+        self._response = None
+        self._failure = self._placed(error)
+        return self._failure
 
     def _placed(self, error: LMStudioError) -> LMStudioError:
         error.model = error.model or self._request.model

@@ -8,10 +8,10 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from neuroroute import LMStudioAdapter, ModelBusyError
-from neuroroute.pipe import admit
+from neuroroute import LMStudioAdapter, LMStudioError, ModelBusyError
+from neuroroute.pipe import admit, events
 from neuroroute.pipe.admit import Gate
-from neuroroute.simulator import Answer, Fail, Simulator
+from neuroroute.simulator import Answer, Fail, Simulator, StreamFault
 
 
 class GateMachine(RuleBasedStateMachine):
@@ -119,7 +119,7 @@ async def test_a_full_queue_refuses_at_once(lmstudio: Simulator, monkeypatch: py
 @pytest.mark.parametrize("how", ["read", "left", "failed"])
 async def test_a_stream_holds_its_slot_until_it_is_over(lmstudio: Simulator, how: str) -> None:
     """A stream gives its slot back when it has ended, was left, or has failed; not before."""
-    lmstudio.answer(Answer(chunks=["a", "b", "c"], delay_between=0.01))
+    lmstudio.answer(Answer(chunks=["a", "b", "c", "d", "e"], delay_between=0.02))
     async with LMStudioAdapter("llama3", base_url=lmstudio.url, slots=1) as adapter:
         stream = adapter.stream("hi", idle_timeout_ms=1 if how == "failed" else None)
         await anext(stream)
@@ -145,3 +145,26 @@ async def test_models_do_not_wait_for_each_other(lmstudio: Simulator) -> None:
         assert (await adapter.with_model("qwen3-8b").generate_completion("hi")).text
         busy.cancel()
         await asyncio.wait([busy])
+
+
+@pytest.mark.parametrize("ends", ["whole", "cut", "total"])
+async def test_a_stream_that_nobody_reads_frees_its_slot(
+    lmstudio: Simulator, monkeypatch: pytest.MonkeyPatch, ends: str
+) -> None:
+    """Once the server is done with an answer its slot is free, though its reader sleeps; what came is still there."""
+    monkeypatch.setattr(events, "UNREAD_LOOK_SECONDS", 0.02)
+    fault = StreamFault("reset", after=3) if ends == "cut" else None
+    chunks = ["a", "b", "c"] if ends != "total" else ["a", *["b"] * 1000]
+    lmstudio.answer(Answer(chunks=chunks, stream_fault=fault, delay_between=0.01))
+    async with LMStudioAdapter("llama3", base_url=lmstudio.url, slots=1) as adapter:
+        stream = adapter.stream("hi", total_timeout_ms=150 if ends == "total" else 60_000)
+        texts = [(await anext(stream)).chunk]
+        assert (await adapter.generate_completion("again", timeout_ms=3000)).text == "You said: again"
+        if ends == "whole":
+            texts += [chunk.chunk async for chunk in stream]
+            assert "".join(texts) == "abc"
+        else:
+            with pytest.raises(LMStudioError) as caught:
+                texts += [chunk.chunk async for chunk in stream]
+            assert caught.value.partial is not None
+            assert caught.value.partial.text.startswith("a")

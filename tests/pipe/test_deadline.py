@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from neuroroute import LMStudioAdapter, ModelTimeoutError, ModelUnavailableError
+from neuroroute import LMStudioAdapter, ModelBusyError, ModelTimeoutError, ModelUnavailableError
 from neuroroute.simulator import Answer, Fail, Simulator
 
 
@@ -67,3 +67,22 @@ async def test_a_caller_s_own_timeout_stays_the_callers(adapter: LMStudioAdapter
         async with asyncio.timeout(0.05):
             await adapter.generate_completion("hi")
     assert not isinstance(caught.value, ModelTimeoutError)
+
+
+async def test_a_stream_s_whole_length_bounds_its_beginning(adapter: LMStudioAdapter, lmstudio: Simulator) -> None:
+    """total_timeout_ms counts from the call, so a first chunk that comes later comes too late."""
+    lmstudio.answer(Answer("late", delay=5))
+    with pytest.raises(ModelTimeoutError, match="first chunk did not come within total_timeout_ms=100"):
+        await adapter.stream("hi", total_timeout_ms=100).whole()
+
+
+async def test_waiting_for_a_slot_is_not_the_server_s_fault(lmstudio: Simulator) -> None:
+    """A request that got no slot in time was never sent: it is MODEL_BUSY, with no attempt."""
+    lmstudio.fail(Fail(silent="hang"))
+    async with LMStudioAdapter("llama3", base_url=lmstudio.url, slots=1) as adapter:
+        first = asyncio.create_task(adapter.generate_completion("hi"))
+        await lmstudio.wait_for_requests(1)
+        with pytest.raises(ModelBusyError, match="no slot for this model came free within timeout_ms=50") as caught:
+            await adapter.generate_completion("hi", timeout_ms=50)
+        first.cancel()
+    assert (caught.value.attempts, len(lmstudio.requests)) == (0, 1)

@@ -260,3 +260,18 @@ async def test_a_finish_reason_without_content_is_not_waited_on(
     with pytest.raises(ModelEmptyResponseError):
         await adapter.stream("hi", max_retries=0).whole()
     assert time.monotonic() - begun < 2
+
+
+async def test_an_end_that_was_cut_short_is_an_end(adapter: LMStudioAdapter, lmstudio: Simulator) -> None:
+    """A finish reason counts even when the blank line after it never came."""
+    body = b'data: {"choices":[{"delta":{"content":"a"}}]}\n\ndata: {"choices":[{"delta":{},"finish_reason":"stop"}]}\n'
+    lmstudio.answer(Answer(raw_chunks=[body], content_type="text/event-stream"))
+    assert await read(adapter) == "a"
+
+
+async def test_the_limit_that_passed_is_named(adapter: LMStudioAdapter, lmstudio: Simulator) -> None:
+    """A whole answer that is streamed is bound by timeout_ms, and says so."""
+    event = b'data: {"model":"llama3","choices":[{"delta":{"content":"a"}}]}\n\n'
+    lmstudio.answer(Answer(raw_chunks=[event] * 1000, content_type="text/event-stream", delay_between=0.01))
+    with pytest.raises(ModelTimeoutError, match="longer than timeout_ms=200"):
+        await adapter.generate_completion("hi", timeout_ms=200)

@@ -114,3 +114,17 @@ async def test_the_line_is_no_longer_than_what_runs() -> None:
     lines = limits._lines[asyncio.get_running_loop()]
     assert len(lines) <= limits._MOST_LINES
     assert all(len(line._waiting) <= 1 for line in lines.values())
+
+
+def test_a_loop_that_ended_is_let_go() -> None:
+    """A program that runs one event loop after the other does not keep them."""
+    loops: list[weakref.ref[asyncio.AbstractEventLoop]] = []
+
+    async def once() -> str:
+        loops.append(weakref.ref(asyncio.get_running_loop()))
+        return await within(60, 0)
+
+    for _ in range(4):
+        asyncio.run(once())
+    gc.collect()
+    assert sum(loop() is not None for loop in loops) <= 1

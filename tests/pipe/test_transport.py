@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import gzip
 import ssl
 import time
 from typing import Any
@@ -330,3 +331,29 @@ async def test_every_failure_of_the_catalogue_as_an_event(
         assert (caught.value.partial.text, caught.value.retryable) == ("ab", False)
     elif code != unknown:
         assert caught.value.retryable is retryable
+
+
+async def test_an_answer_that_was_compressed_unasked(adapter: LMStudioAdapter, lmstudio: Simulator) -> None:
+    """A proxy that compresses although nobody asked is named as what it is, without bytes on the screen."""
+    packed = gzip.compress(b'{"choices":[]}')
+    lmstudio.answer(
+        Answer(raw_chunks=[packed], content_type="application/json", headers={"Content-Encoding": "gzip"}), times=2
+    )
+    with pytest.raises(MalformedResponseError, match=r"the answer is compressed \(gzip\)"):
+        await adapter.generate_completion("hi")
+
+
+async def test_a_connection_that_never_was_is_tried_once(monkeypatch: pytest.MonkeyPatch, clock: Any) -> None:
+    """A host that cannot be found is one attempt, not two."""
+    asked: list[str] = []
+
+    async def resolve(*arguments: Any, **_: Any) -> Any:
+        asked.append(arguments[1])
+        raise OSError("no such host")
+
+    monkeypatch.setattr(aiohttp.ThreadedResolver, "resolve", resolve)
+    monkeypatch.setattr(aiohttp.DefaultResolver, "resolve", resolve)
+    async with LMStudioAdapter("m", base_url="http://nowhere.invalid", clock=clock, max_retries=0) as adapter:
+        with pytest.raises(NetworkError):
+            await adapter.generate_completion("hi")
+    assert asked == ["nowhere.invalid"]

@@ -121,7 +121,6 @@ def test_an_error_event_of_a_known_kind() -> None:
     [
         b"",
         b"{}",
-        b'{"model":5,"choices":[]}',
         b"[]",
         b"<html>",
         b'{"choices":[{"message":{"content":5}}]}',
@@ -178,3 +177,41 @@ def test_arbitrary_payloads_raise_nothing_but_our_errors(payload: bytes) -> None
             answer.raw(fold(chunks))
         except LMStudioError:
             pass
+
+
+@pytest.mark.parametrize("odd", [{"usage": {"prompt_tokens": 1.5}}, {"stats": []}, {"timings": 5}, {"model": 5}])
+def test_odd_words_beside_an_answer_do_not_spoil_it(odd: dict[str, Any]) -> None:
+    """What is told beside an answer counts as not told where it is odd; the answer is good all the same."""
+    answer, chunks = decoder()
+    answer.events([event({"content": "hi"}, **odd), event({}, finish="stop")])
+    assert [chunk.chunk for chunk in chunks] == ["hi"]
+    assert (answer.usage, answer.stats) == (None, Stats())
+
+
+@pytest.mark.parametrize("nothing", [None, False, ""])
+def test_an_error_that_is_none_is_none(nothing: Any) -> None:
+    """Servers that always send the field `error` answer all the same."""
+    answer, chunks = decoder()
+    answer.events([event({"content": "a"}, error=nothing), event({"content": "b"}, error=nothing)])
+    assert [chunk.chunk for chunk in chunks] == ["a", "b"]
+
+
+def test_the_same_reasoning_in_both_fields_is_read_once() -> None:
+    """A server that tells its reasoning twice, for readers of either field, is not taken to think twice."""
+    answer, chunks = decoder()
+    answer.events([event({"reasoning": "R", "reasoning_content": "R"}), event({"content": "x"}, finish="stop")])
+    assert fold(chunks).reasoning == "R"
+
+
+@given(st.text(min_size=1), st.data())
+def test_characters_that_a_stream_cut_in_two(text: str, data: st.DataObject) -> None:
+    """A text that was cut between the halves of a character, as JavaScript counts them, arrives whole."""
+    escaped = [f"\\u{unit:04x}" for unit in memoryview(text.encode("utf-16-le", "surrogatepass")).cast("H")]
+    cut = data.draw(st.integers(0, len(escaped)))
+    answer, chunks = decoder()
+    answer.events([event({"content": "_"})])
+    for part in (escaped[:cut], escaped[cut:]):
+        answer.events([event({"content": "@"}).replace(b"@", "".join(part).encode())])
+    answer.events([event({}, finish="stop")])
+    answer.finish()
+    assert fold(chunks).text == "_" + text

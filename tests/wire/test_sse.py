@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from itertools import pairwise
 
 import pytest
@@ -89,3 +90,21 @@ def test_plain_events_among_others_are_the_same_as_alone(events: list[bytes], be
     assert parse([body]) == parse([body[at : at + 1] for at in range(len(body))])
     if not any(between):
         assert parse([body]) == events
+
+
+def test_lines_without_an_end_cost_no_more_each() -> None:
+    """A stream of lines that never ends an event is bounded by its limit, not by the square of its length."""
+    parser = SSEParser(64 << 20)
+    begun = time.perf_counter()
+    for _ in range(8000):
+        assert parser.feed(b"data: " + b"x" * 1000 + b"\n") == []
+    assert time.perf_counter() - begun < 2
+    assert len(parser.feed(b"\n")[0]) == 8000 * 1001 - 1
+
+
+def test_what_is_left_of_a_body_that_ended() -> None:
+    """The data of an event that was not ended can be looked at; then it is gone."""
+    parser = SSEParser()
+    assert parser.feed(b"data: a\n\ndata: b\n") == [b"a"]
+    assert parser.rest() == [b"b"]
+    assert parser.rest() == []

@@ -75,7 +75,9 @@ def admit(slots: int | None) -> Layer:
         gate = of_loop.get((request.url, request.model))
         if gate is None:
             gate = of_loop[request.url, request.model] = Gate(slots or DEFAULT_SLOTS)
+        request.queued = True
         await gate.enter()
+        request.queued = False
         try:
             reply = await send(request)
         except BaseException:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from neuroroute.errors import ModelTimeoutError
+from neuroroute.errors import LMStudioError, ModelBusyError, ModelTimeoutError, milliseconds
 from neuroroute.pipe.limits import limited
 from neuroroute.pipe.reply import Clock, Layer, Reply, Send
 from neuroroute.requests import ChatRequest
@@ -14,21 +14,36 @@ def deadline(clock: Clock) -> Layer:
     """The layer. Of a whole answer it bounds all, of a stream the wait for its first meaningful chunk."""
 
     async def layer(request: ChatRequest, send: Send) -> Reply:
-        limit_ms: float = request.options["timeout_ms"]
-        request.deadline = clock.monotonic() + limit_ms / 1000
-        limit = limited(limit_ms / 1000)
-        whole: float = request.options["total_timeout_ms"] if request.streaming else limit_ms
-        request.total_deadline = limit.due + (whole - limit_ms) / 1000
+        name, limit_ms = _first_limit(request)
+        seconds = max(limit_ms / 1000 - request.spent, 0.001)
+        request.deadline = clock.monotonic() + seconds
+        limit = limited(seconds)
+        whole_ms: float = request.options["total_timeout_ms"] if request.streaming else limit_ms
+        request.total_deadline = limit.due + (whole_ms - limit_ms) / 1000
         try:
             return await send(request)
         except asyncio.CancelledError as error:
             if not limit.passed():
                 raise
-            awaited = "the first chunk" if request.streaming else "the answer"
-            late = ModelTimeoutError(f"{awaited} did not come within timeout_ms={limit_ms:g}")
-            late.attempts = len(request.failures) + 1
-            raise late from (request.failures[-1] if request.failures else error)
+            raise _late(request, f"{name}={milliseconds(limit_ms)}") from (
+                request.failures[-1] if request.failures else error
+            )
         finally:
             limit.end()
 
     return layer
+
+
+def _first_limit(request: ChatRequest) -> tuple[str, float]:
+    """The limit that comes first: a stream's whole length may be shorter than the wait for its first chunk."""
+    names = ("timeout_ms", "total_timeout_ms") if request.streaming else ("timeout_ms",)
+    return min(((name, request.options[name]) for name in names), key=lambda limit: limit[1])
+
+
+def _late(request: ChatRequest, limit: str) -> LMStudioError:
+    if request.queued and not request.failures:  # nothing was sent
+        return ModelBusyError(f"no slot for this model came free within {limit}")
+    awaited = "the first chunk" if request.streaming else "the answer"
+    late = ModelTimeoutError(f"{awaited} did not come within {limit}")
+    late.attempts = len(request.failures) + (not request.queued)
+    return late

@@ -15,6 +15,7 @@ from neuroroute.errors import (
     ModelTimeoutError,
     NetworkError,
     StreamInterruptedError,
+    milliseconds,
 )
 from neuroroute.pipe.strangers import STRANGERS, translated
 from neuroroute.requests import ChatRequest
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 
 AFTER_FINISH_SECONDS = 2.0
 """How long ``[DONE]`` and usage may take after a finish reason; without them the answer is whole all the same."""
+
+UNREAD_LOOK_SECONDS = 1.0
+"""How often a stream that nobody reads is looked after: a server that has left it must not hold its slot."""
 
 AFTER_DONE_SECONDS = 0.1
 """How long the end of the body may take after ``[DONE]``, so that the connection can be used again."""
@@ -57,6 +61,7 @@ class EventReply:
         "_response",
         "_timer",
         "_total_deadline",
+        "_total_limit",
         "_waiting",
         "answer",
         "attempts",
@@ -78,6 +83,7 @@ class EventReply:
         self._loop = asyncio.get_running_loop()
         self._idle: float = request.options["idle_timeout_ms"] / 1000
         self._total_deadline = request.total_deadline
+        self._total_limit = "total_timeout_ms" if request.streaming else "timeout_ms"
         self._last_sign = 0.0
         self._waiting = False
         self._failure: LMStudioError | None = None
@@ -133,6 +139,7 @@ class EventReply:
             action()
         else:
             self._actions.append(action)
+            self._response.content.on_eof(self._let_go)
 
     def _take(self, data: bytes) -> None:
         answer = self.answer
@@ -167,6 +174,8 @@ class EventReply:
 
         An answer that told its end is whole, whatever happened after that.
         """
+        if not self.answer.complete and self._failure is None:
+            self._take_rest()
         if not self.answer.complete:
             raise self._failure or self._unfinished()
         self.answer.finish()
@@ -182,6 +191,11 @@ class EventReply:
             self._finish()
         return bool(self.ready)
 
+    def _take_rest(self) -> None:
+        """An end of the body that came before the end of the last event: it may still tell the finish reason."""
+        with contextlib.suppress(LMStudioError):
+            self.answer.events(self._parser.rest())
+
     def _was_whole(self) -> bool:
         if not self.answer.complete:  # closed by somebody else than its reader: what came is no whole answer
             raise self._failure or StreamInterruptedError("the adapter was closed while the answer was coming")
@@ -190,7 +204,12 @@ class EventReply:
     def _finish(self) -> None:
         self._over = True
         self._stop_timer()
-        for action in self._actions:
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """The server does nothing more for this answer, whether or not all of it was taken."""
+        actions, self._actions = self._actions, []
+        for action in actions:
             action()
 
     def _hurry(self) -> None:
@@ -210,14 +229,17 @@ class EventReply:
         """
         now = self._loop.time()
         silent_until = self._last_sign + self._idle
+        if self._response.content.exception() is not None:
+            self._let_go()  # it broke while nobody read; who reads will see
         if now >= self._total_deadline:
-            self._give_up(f"the stream took longer than total_timeout_ms={self._options['total_timeout_ms']:g}")
+            self._give_up("the stream took longer than", self._total_limit)
         elif self._waiting and now >= silent_until:
-            self._give_up(f"the stream was silent for idle_timeout_ms={self._options['idle_timeout_ms']:g}")
+            self._give_up("the stream was silent for", "idle_timeout_ms")
         else:
-            due = silent_until if self._waiting else now + self._idle
+            due = silent_until if self._waiting else now + min(self._idle, UNREAD_LOOK_SECONDS)
             self._timer = self._loop.call_at(min(due, self._total_deadline), self._watch)
 
-    def _give_up(self, why: str) -> None:
-        self._failure = ModelTimeoutError(why)
+    def _give_up(self, what: str, limit: str) -> None:
+        self._failure = ModelTimeoutError(f"{what} {limit}={milliseconds(self._options[limit])}")
         self._response.close()
+        self._let_go()

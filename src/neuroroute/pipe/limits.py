@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from weakref import WeakKeyDictionary
 
 
 class Limit:
@@ -92,7 +91,7 @@ class _Line:
 
 
 _MOST_LINES = 64
-_lines: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[float, _Line]] = WeakKeyDictionary()
+_lines: dict[asyncio.AbstractEventLoop, dict[float, _Line]] = {}
 
 
 def limited(seconds: float) -> Limit:
@@ -106,6 +105,8 @@ def limited(seconds: float) -> Limit:
     loop = task.get_loop()
     lines = _lines.get(loop)
     if lines is None:
+        for closed in [other for other in _lines if other.is_closed()]:
+            del _lines[closed]
         lines = _lines[loop] = {}
     line = lines.get(seconds)
     if line is None:

@@ -17,7 +17,13 @@ from weakref import WeakSet
 import aiohttp
 from yarl import URL
 
-from neuroroute.errors import LMStudioError, MalformedResponseError, ModelEmptyResponseError, ModelTimeoutError
+from neuroroute.errors import (
+    LMStudioError,
+    MalformedResponseError,
+    ModelEmptyResponseError,
+    ModelTimeoutError,
+    milliseconds,
+)
 from neuroroute.pipe.events import EventReply
 from neuroroute.pipe.limits import limited
 from neuroroute.pipe.reply import Reply
@@ -113,7 +119,7 @@ class Transport:
         except asyncio.CancelledError as error:
             if not first_token.passed():
                 raise
-            raise ModelTimeoutError(f"no first chunk within first_token_timeout_ms={limit:g}") from error
+            raise ModelTimeoutError(f"no first chunk within first_token_timeout_ms={milliseconds(limit)}") from error
         finally:
             first_token.end()
 
@@ -134,7 +140,7 @@ class Transport:
             raise
         except STRANGERS as error:
             if timer.expired():
-                raise ModelTimeoutError(f"no answer within {timeout_ms:g} ms") from error
+                raise ModelTimeoutError(f"no answer within {milliseconds(timeout_ms)} ms") from error
             raise translated(error) from error
 
     async def aclose(self) -> None:
@@ -157,6 +163,9 @@ class Transport:
             return WholeReply(await self._body(response), request)
         except BaseException as error:
             response.close()
+            if isinstance(error, MalformedResponseError) and (coding := response.headers.get("Content-Encoding")):
+                why = f"the answer is compressed ({coding:.20}), which was not asked for"
+                raise MalformedResponseError(why) from error
             if isinstance(error, STRANGERS) and not isinstance(error, LMStudioError):
                 raise translated(error) from error
             raise
@@ -168,7 +177,7 @@ class Transport:
             return await self._posted(pool.kept, request)
         except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
             # Closed under us while it idled: no byte of an answer came, so this was no attempt.
-            if opened:
+            if opened or isinstance(error, aiohttp.ClientConnectorError):
                 raise translated(error, request.options["connect_timeout_ms"]) from error
         except (*STRANGERS, ValueError) as error:
             raise translated(error, request.options["connect_timeout_ms"]) from error

@@ -13,8 +13,10 @@ import msgspec
 
 from neuroroute.responses import Folded, Stats, StreamingChunk, TokenUsage, ToolCallFragment
 from neuroroute.wire.failures import UNDECODABLE, failure_in_success
+from neuroroute.wire.measures import stats_of, timings_of, usage_of
 from neuroroute.wire.reasoning import ThinkSplitter
 from neuroroute.wire.salvage import CallSalvager, SalvagedCall
+from neuroroute.wire.surrogates import HalfPairs
 from neuroroute.wire.toolcalls import CallTracker, WireCall
 
 
@@ -32,40 +34,30 @@ class _Choice(msgspec.Struct, gc=False):
     message: _Delta | None = None
 
 
-class _Usage(msgspec.Struct, gc=False):
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
-    total_tokens: int | None = None
-
-
-class _Timings(msgspec.Struct, gc=False):
-    """llama.cpp's; milliseconds."""
-
-    prompt_per_second: float | None = None
-    predicted_per_second: float | None = None
-    prompt_ms: float | None = None
-    predicted_ms: float | None = None
-
-
 class _Payload(msgspec.Struct, gc=False):
-    """An event or a whole answer. Fields that only ``raw`` shows are not decoded here."""
+    """An event or a whole answer. Fields that only ``raw`` shows are not decoded here.
+
+    What is told beside the answer is decoded apart: if it is odd, the answer is good all the same.
+    """
 
     choices: list[_Choice] | None = None
-    usage: _Usage | None = None
-    stats: Stats | None = None
-    timings: _Timings | None = None
+    usage: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    stats: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    timings: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     error: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
 
 
 class _Envelope(msgspec.Struct, gc=False):
-    model: str | None = None
+    model: Any = None
 
 
 _decode_payload = msgspec.json.Decoder(_Payload).decode
 _decode_envelope = msgspec.json.Decoder(_Envelope).decode
 _encode = msgspec.json.Encoder().encode
 
+
 _UNSET = msgspec.UNSET
+_NO_ERROR = frozenset((b"null", b"false", b'""'))
 _SHORT = 6
 """Characters of ``[DONE]``; nothing that short tells anything else."""
 
@@ -77,6 +69,7 @@ class AnswerDecoder:
         "_calls",
         "_finishing",
         "_first",
+        "_halves",
         "_measuring",
         "_put",
         "_reasoning_key",
@@ -125,6 +118,7 @@ class AnswerDecoder:
         self._split_text = 0
         """... and how many characters of the text came from that."""
         self._reasoning_key = "reasoning_content"
+        self._halves = HalfPairs()
         self._first = b""
         self._finishing = b""
         self._measuring = b""
@@ -159,8 +153,9 @@ class AnswerDecoder:
             # Most events are text and nothing else: theirs is the shortest way.
             try:
                 payload = _decode_payload(data)
-            except UNDECODABLE as error:
-                raise failure_in_success(data, why=str(error), began=self.began) from error
+            except UNDECODABLE:
+                self._event(data)  # which tries once more, and says what is wrong
+                continue
             if payload.choices and (delta := (choice := payload.choices[0]).delta) is not None:
                 other = delta.tool_calls or delta.reasoning_content or delta.reasoning or choice.finish_reason
                 if delta.content and not other and payload.error is _UNSET:
@@ -193,16 +188,21 @@ class AnswerDecoder:
 
     def _event(self, data: bytes) -> None:
         try:
-            if not self._first:
-                self.model = _decode_envelope(data).model or ""
             payload = _decode_payload(data)
-        except UNDECODABLE as error:
-            raise failure_in_success(data, why=str(error), began=self.began) from error
+        except UNDECODABLE:
+            data = self._halves.mend(data)
+            try:
+                payload = _decode_payload(data)
+            except UNDECODABLE as error:
+                raise failure_in_success(data, why=str(error), began=self.began) from error
+        if not self._first:
+            model = _decode_envelope(data).model
+            self.model = model if isinstance(model, str) else ""
         self._payload(payload, data)
 
     def _payload(self, payload: _Payload, data: bytes) -> None:
         choices = payload.choices
-        if choices is None or payload.error is not _UNSET:
+        if choices is None or (payload.error is not _UNSET and bytes(payload.error) not in _NO_ERROR):
             raise failure_in_success(data, began=self.began)
         if not self._first:
             self._first = data
@@ -214,13 +214,14 @@ class AnswerDecoder:
             if choice.finish_reason:
                 self.finish_reason = choice.finish_reason
                 self._finishing = data
-        if payload.usage is not None or payload.timings is not None or payload.stats is not None:
-            self._measures(payload)
+        if payload.usage is not _UNSET or payload.timings is not _UNSET or payload.stats is not _UNSET:
+            self.usage = usage_of(payload.usage) or self.usage
+            self.stats = timings_of(payload.timings) or stats_of(payload.stats) or self.stats
             self._measuring = data
 
     def _delta(self, delta: _Delta) -> None:
         reasoning = delta.reasoning_content or ""
-        if delta.reasoning:
+        if delta.reasoning and delta.reasoning != reasoning:  # the same twice is meant for readers of either field
             self._reasoning_key = "reasoning"
             reasoning += delta.reasoning
         text = delta.content or ""
@@ -255,22 +256,6 @@ class AnswerDecoder:
                 calls.append(self._calls.whole(one.name, one.arguments))
                 self._salvaged.add(calls[-1].index)
         return "".join([one for one in found if isinstance(one, str)])
-
-    def _measures(self, payload: _Payload) -> None:
-        if (usage := payload.usage) is not None:
-            prompt, completion = usage.prompt_tokens or 0, usage.completion_tokens or 0
-            self.usage = TokenUsage(
-                prompt=prompt, completion=completion, total=usage.total_tokens or prompt + completion
-            )
-        if (stats := payload.stats) is not None:
-            self.stats = stats
-        if (timings := payload.timings) is not None:
-            self.stats = Stats(
-                tokens_per_second=timings.predicted_per_second,
-                prompt_tokens_per_second=timings.prompt_per_second,
-                time_to_first_token=None if timings.prompt_ms is None else timings.prompt_ms / 1000,
-                generation_time=None if timings.predicted_ms is None else timings.predicted_ms / 1000,
-            )
 
     def raw(self, folded: Folded) -> msgspec.Raw:
         """The server's answer: a whole one byte for byte, a stream put into the same shape."""

@@ -38,7 +38,8 @@ class SSEParser:
             data = data.removeprefix(_MARK)
         if self._after_cr or b"\r" in data:
             data = self._newlines(data)
-        if b"\n" not in data:  # no end in sight: joined once, when it comes
+        ends = b"\n\n" in data or (self._parts and self._parts[-1].endswith(b"\n") and data.startswith(b"\n"))
+        if not ends:  # what came is joined once, when the end of an event comes
             self._keep(data)
             return []
         if self._parts:
@@ -55,6 +56,12 @@ class SSEParser:
             if data.count(b"\n") == 2 * len(events):  # each is one line of data, and nothing else came
                 return events
         return [found for event in data.split(b"\n\n") if (found := _data_of(event)) is not None]
+
+    def rest(self) -> list[bytes]:
+        """The data of an event whose end never came: by the standard none, but it may tell how the answer ended."""
+        found = _data_of(b"".join(self._parts))
+        self._parts.clear()
+        return [] if found is None else [found]
 
     def _keep(self, rest: bytes) -> None:
         self._size += len(rest)
