@@ -36,6 +36,8 @@ BAD = {
     "tool_choice": ["always", 5, {}, {"type": "function"}, {"function": {"name": ""}}],
     "functions": [5, [5], [{}], [{"name": "f"}], [{"name": "a b", "parameters": {}}]],
     "function_call": ["required", 5, {}, {"name": 5}],
+    "response_format": [5, "json", {"type": "xml"}, {}],
+    "reask": [-1, 1.5],
     "salvage": [1],
     "merge_roles": ["yes"],
     "model": ["", 5],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self, Unpack, cast
 
@@ -13,7 +13,9 @@ from neuroroute.errors import LMStudioError
 from neuroroute.messages import AnyMessage
 from neuroroute.options import CommonOptions, RequestOptions
 from neuroroute.responses import ModelResponse
+from neuroroute.shapes.shape import AnswerShape
 from neuroroute.streams import ChunkStream, CompletionStream
+from neuroroute.structured import ask_typed
 from neuroroute.toolloop import OnToolCall, ToolLoop, ToolStream
 from neuroroute.tools.toolbox import Toolbox, ToolItem
 
@@ -50,7 +52,15 @@ class LMStudioAdapter(Adapter):
             LMStudioError: the answer failed; ``code`` says how, ``str()`` what to do.
         """
         request = self._request("generate_completion", prompt, options, more, streaming=False)
-        return await CompletionStream(request, self._core.reply).whole()
+        shape: AnswerShape | None = request.options["response_format"]
+        if shape is None or not request.options["reask"]:
+            return await CompletionStream(request, self._core.reply).whole()
+
+        async def ask(correction: Sequence[AnyMessage]) -> ModelResponse:
+            made = request if not correction else self._followed_by(request, correction)
+            return await CompletionStream(made, self._core.reply).whole()
+
+        return await ask_typed(ask, shape, request.options["reask"])
 
     def stream(
         self, prompt: str = "", options: RequestOptions | None = None, **more: Unpack[RequestOptions]

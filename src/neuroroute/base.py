@@ -5,12 +5,13 @@ from __future__ import annotations
 import copy
 import os
 import ssl
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from random import Random
 from typing import Any, Self, Unpack
 
 from neuroroute.core import Core, SystemClock
 from neuroroute.errors import ModelInvalidRequestError
+from neuroroute.messages import AnyMessage
 from neuroroute.options import DEFAULTS, RequestOptions, checked
 from neuroroute.pipe.reply import Clock
 from neuroroute.pipe.retry import RetryPolicy
@@ -117,11 +118,17 @@ class Adapter:
         streaming: bool,
     ) -> ChatRequest:
         given = {**options, **more} if options else more
-        merged = {**self._defaults, **checked(given, verb)}
+        return self._made(prompt, {**self._defaults, **checked(given, verb)}, streaming)
+
+    def _followed_by(self, request: ChatRequest, more: Sequence[AnyMessage]) -> ChatRequest:
+        """The same request with these messages after its history."""
+        return self._made("", {**request.options, "messages": [*request.messages, *more]}, request.streaming)
+
+    def _made(self, prompt: str, options: dict[str, Any], streaming: bool) -> ChatRequest:
         return chat_request(
             self._model_id,
             prompt,
-            merged,
+            options,
             self._core.reader,
             streaming=streaming,
             max_bytes=self._core.max_request_bytes,

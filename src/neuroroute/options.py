@@ -11,6 +11,7 @@ import msgspec
 from neuroroute.errors import ModelInvalidRequestError
 from neuroroute.jsontypes import is_array, is_mapping, is_text
 from neuroroute.messages import ChatMessage
+from neuroroute.shapes.shape import AnswerShape
 from neuroroute.tools.definitions import FunctionDefinition
 from neuroroute.tools.offer import FunctionChoice, ToolChoice, is_function_call, is_tool_choice
 from neuroroute.tools.toolbox import Toolbox, ToolItem
@@ -54,6 +55,10 @@ class CommonOptions(TypedDict, total=False):
     """Doubles from retry to retry, with full jitter. Default: 1000."""
     tool_choice: ToolChoice | None
     """``auto``, ``none``, ``required``, or ``{"type": "function", "function": {"name": ...}}``. Default: ``auto``."""
+    response_format: Any
+    """What the answer is to be: a pydantic model, another type, or a JSON schema; it is in ``response.parsed`` then."""
+    reask: int | None
+    """How often to ask again, with what is wrong, when the answer is not of that type. Default: 0; not for streams."""
     salvage: bool | None
     """Whether calls that the model left in its text are taken out of it. Default: True."""
     merge_roles: bool | None
@@ -184,6 +189,8 @@ _RULES: dict[str, _Rule] = {
     "tool_choice": _Rule(is_tool_choice, 'auto, none, required or {"type": "function", "function": {"name": ...}}'),
     "functions": _Rule(lambda value: True, "a list of functions", read=Toolbox.of_functions),
     "function_call": _Rule(is_function_call, 'auto, none or {"name": ...}'),
+    "response_format": _Rule(lambda value: True, "a type or a JSON schema", read=AnswerShape.of),
+    "reask": _Rule(_integer(0), "a whole number of at least 0", 0),
     "salvage": _Rule(_FLAG.check, _FLAG.right, True),
     "merge_roles": _FLAG,
     "seed": _Rule(_integer(-(2**63)), "a whole number"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from time import perf_counter
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
 
@@ -14,6 +14,8 @@ from neuroroute.details import same_model
 from neuroroute.errors import LMStudioError, ModelContentFilteredError, ModelNotFoundError, StreamInterruptedError
 from neuroroute.requests import ChatRequest
 from neuroroute.responses import ModelResponse, Note, StreamingChunk
+from neuroroute.shapes.answers import set_parsed
+from neuroroute.shapes.partial import PartialJSON
 
 if TYPE_CHECKING:
     from neuroroute.pipe.reply import Reply
@@ -32,7 +34,18 @@ class CompletionStream:
     Leaving it early closes the connection, so that the server stops generating.
     """
 
-    __slots__ = ("_chunks", "_done", "_failure", "_make", "_reply", "_request", "_response", "_started")
+    __slots__ = (
+        "_chunks",
+        "_done",
+        "_failure",
+        "_make",
+        "_reply",
+        "_request",
+        "_response",
+        "_started",
+        "_value",
+        "_value_chunks",
+    )
 
     def __init__(self, request: ChatRequest, make: Callable[[ChatRequest], Awaitable[Reply]]) -> None:
         self._request = request
@@ -43,11 +56,26 @@ class CompletionStream:
         self._done = False
         self._failure: LMStudioError | None = None
         self._started = 0.0
+        self._value: PartialJSON | None = None
+        self._value_chunks = 0
 
     @property
     def response(self) -> ModelResponse:
         """The chunks taken so far, folded; whole once the last chunk was taken."""
         return self._response or self._folded()
+
+    @property
+    def partial_value(self) -> Any:
+        """With a ``response_format``, as much of the typed answer as is certain so far, as plain data; else None.
+
+        Members that are complete, and the last text as far as it came; the same object grows from look to look.
+        """
+        if self._value is None:
+            self._value = PartialJSON()
+        for chunk in self._chunks[self._value_chunks :]:
+            self._value.feed(chunk.chunk)
+        self._value_chunks = len(self._chunks)
+        return self._value.value
 
     async def whole(self) -> ModelResponse:
         """Reads to the end.
@@ -129,9 +157,12 @@ class CompletionStream:
         return reply
 
     def _last(self) -> StreamingChunk:
-        self._response = response = self._folded()
+        response = self._folded()
         if response.finish_reason == "content_filter":
             raise ModelContentFilteredError("the server's filter ended the answer")
+        if (shape := self._request.options["response_format"]) is not None:
+            set_parsed(response, shape)
+        self._response = response
         self._done = True
         return StreamingChunk(
             "",

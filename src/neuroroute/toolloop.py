@@ -103,7 +103,8 @@ class ToolLoop:
 
     async def _results(self, calls: Sequence[ToolCall]) -> list[ToolMessage]:
         """The calls' results in their order. They are approved one by one, and run side by side."""
-        running = [asyncio.ensure_future(self._result(call, await self._approved(call))) for call in calls]
+        approved = [await self._approved(call) for call in calls]
+        running = [asyncio.ensure_future(self._result(*pair)) for pair in zip(calls, approved, strict=True)]
         try:
             return await asyncio.gather(*running)
         except BaseException:

@@ -63,6 +63,8 @@ def chat_request(
     offer = offered(options)
     messages, notes = adapted(history(prompt, options, reader), merge_roles=options["merge_roles"])
     with_system(messages, options, reader, notes)
+    if (shape := options["response_format"]) is not None:
+        notes += shape.notes
     if offer and offer.rewritten:
         notes.append(Note("TOOL_CHOICE_REWRITTEN", offer.rewritten))
     model = options["model"] or model
@@ -86,6 +88,8 @@ def _body(
     fields = {name: value for name in _SENT_AS_THEY_ARE if (value := options[name]) is not None}
     if (reasoning := options["reasoning"]) is not None:
         fields["reasoning_effort"] = _EFFORT[reasoning]
+    if (shape := options["response_format"]) is not None and shape.wire is not None:
+        fields["response_format"] = shape.wire
     if offer is not None:
         fields["tools"] = msgspec.Raw(offer.tools.wire)
         fields["tool_choice"] = offer.choice

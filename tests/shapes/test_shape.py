@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from neuroroute import ModelInvalidRequestError, Note, StructuredOutputError
 from neuroroute.schemas.checks import check_of
-from neuroroute.structured import AnswerShape, Parsed
+from neuroroute.shapes import AnswerShape, Parsed
 
 
 class Address(msgspec.Struct):

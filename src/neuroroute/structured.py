@@ -10,37 +10,10 @@ import msgspec
 from neuroroute.errors import StructuredOutputError
 from neuroroute.messages import AnyMessage, AssistantMessage, UserMessage
 from neuroroute.responses import ModelResponse, Note
-from neuroroute.structured.shapes import AnswerShape
+from neuroroute.shapes.shape import AnswerShape
 
 Ask: TypeAlias = Callable[[Sequence[AnyMessage]], Awaitable[ModelResponse]]
-"""Asks the model; the messages given come after the history."""
-
-_CUT = "Raise max_tokens: the answer was cut off at that length, so asking again for the same would not help."
-
-
-def set_parsed(response: ModelResponse, shape: AnswerShape) -> None:
-    """Sets ``parsed``, with a note if the answer stood in the reasoning.
-
-    An answer that asks for calls is left as it is: the typed answer comes after their results.
-
-    Raises:
-        StructuredOutputError: it is not what was asked for; ``partial`` is the response.
-    """
-    if response.tool_calls or response.function_call or shape.wire is None:
-        return
-    try:
-        parsed = shape.parsed(response.text, response.reasoning)
-        if response.finish_reason == "length" and (parsed.in_reasoning or response.text[-1:].isdigit()):
-            raise StructuredOutputError("the answer may go on where it was cut off")
-    except StructuredOutputError as error:
-        error.partial = response
-        error.model = response.model
-        if response.finish_reason == "length":
-            error.hint = _CUT
-        raise
-    response.parsed = parsed.value
-    if parsed.in_reasoning:
-        response.notes += (Note("STRUCTURED_IN_REASONING", "the content was empty; the JSON stood in the reasoning"),)
+"""Asks the model and reads its answer (``parsed``); the messages given come after the history."""
 
 
 async def ask_typed(ask: Ask, shape: AnswerShape, reask: int = 0) -> ModelResponse:
@@ -64,13 +37,13 @@ async def ask_typed(ask: Ask, shape: AnswerShape, reask: int = 0) -> ModelRespon
     extra: tuple[AnyMessage, ...] = ()
     reasked = 0
     while True:
-        response = await ask(extra)
         try:
-            set_parsed(response, shape)
+            response = await ask(extra)
         except StructuredOutputError as error:
-            if reasked == reask or response.finish_reason == "length":
+            faulty = error.partial
+            if faulty is None or reasked == reask or faulty.finish_reason == "length":
                 raise
-            extra = _correction(response, shape, error)
+            extra = _correction(faulty, shape, error)
             reasked += 1
             continue
         if reasked:

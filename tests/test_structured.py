@@ -19,7 +19,10 @@ from neuroroute import (
     UserMessage,
 )
 from neuroroute.engine import EmbeddedEngine
-from neuroroute.structured import AnswerShape, ask_typed, set_parsed
+from neuroroute.shapes import AnswerShape
+from neuroroute.shapes.answers import set_parsed
+from neuroroute.simulator import Answer, Simulator
+from neuroroute.structured import ask_typed
 
 
 class Point(msgspec.Struct):
@@ -44,13 +47,16 @@ def answer(text: str, **fields: Any) -> ModelResponse:
 class Model:
     """Gives these answers one after the other, and keeps what it was asked."""
 
-    def __init__(self, *answers: ModelResponse) -> None:
+    def __init__(self, *answers: ModelResponse, shape: AnswerShape | None = None) -> None:
         self.answers = list(answers)
+        self.shape = shape or POINT
         self.asked: list[Sequence[AnyMessage]] = []
 
     async def ask(self, extra: Sequence[AnyMessage]) -> ModelResponse:
         self.asked.append(copy.copy(extra))
-        return self.answers.pop(0)
+        response = self.answers.pop(0)
+        set_parsed(response, self.shape)
+        return response
 
 
 def codes(response: ModelResponse) -> list[str]:
@@ -113,7 +119,7 @@ async def test_an_answer_in_the_reasoning_is_told() -> None:
 )
 async def test_a_cut_answer_is_not_asked_for_again(shape: AnswerShape, cut: ModelResponse) -> None:
     """An answer that max_tokens cut off, or may have, is an error that says so; asking again would not help."""
-    model = Model(cut)
+    model = Model(cut, shape=shape)
     with pytest.raises(StructuredOutputError, match="max_tokens") as caught:
         await ask_typed(model.ask, shape, reask=2)
     assert caught.value.partial is cut
@@ -123,7 +129,7 @@ async def test_a_cut_answer_is_not_asked_for_again(shape: AnswerShape, cut: Mode
 async def test_a_whole_answer_at_the_limit_is_right() -> None:
     """An answer that is whole is taken, even if the limit was reached with its last token."""
     model = Model(answer('{"x": 1}  ', finish_reason="length"))
-    assert (await ask_typed(model.ask, POINT)).parsed == Point(1)
+    assert (await ask_typed(model.ask, POINT, reask=0)).parsed == Point(1)
 
 
 @pytest.mark.parametrize(
@@ -150,14 +156,8 @@ def test_plain_text_is_left_alone() -> None:
 
 
 async def real(engine: EmbeddedEngine, response_format: Any, prompt: str) -> Any:
-    shape = AnswerShape.of(response_format)
     async with LMStudioAdapter(engine.model_id, base_url=engine.url, temperature=0, max_tokens=200) as adapter:
-
-        async def ask(extra: Sequence[AnyMessage]) -> ModelResponse:
-            messages = [UserMessage(content=prompt), *extra]
-            return await adapter.generate_completion(messages=messages, extra={"response_format": shape.wire})
-
-        return (await ask_typed(ask, shape, reask=1)).parsed
+        return (await adapter.generate_completion(prompt, response_format=response_format, reask=1)).parsed
 
 
 @pytest.mark.engine
@@ -186,3 +186,78 @@ async def test_a_real_engine_takes_what_others_refuse(engine: EmbeddedEngine) ->
     }
     schema = {"type": "object", "properties": properties, "required": ["code"]}
     assert isinstance(await real(engine, schema, "Ann Lee, code A, is 41. Reply as JSON."), dict)
+
+
+# Through the adapter
+
+
+async def test_an_answer_is_typed(adapter: LMStudioAdapter, lmstudio: Simulator) -> None:
+    """A type is sent as its schema, and the answer comes back as the type, whole and streamed alike."""
+    lmstudio.answer('{"x": 1, "y": 2}', times=2)
+    whole = await adapter.generate_completion("where?", response_format=Point)
+    async with adapter.stream("where?", response_format=Point) as stream:
+        await stream.whole()
+    assert whole.parsed == stream.response.parsed == Point(1, 2)
+    sent = lmstudio.requests[0].json["response_format"]
+    assert (sent["type"], sent["json_schema"]["name"]) == ("json_schema", "Point")
+    assert sent["json_schema"]["schema"]["required"] == ["x"]
+
+
+async def test_json_object_is_rewritten(adapter: LMStudioAdapter, lmstudio: Simulator) -> None:
+    """What LM Studio refuses is sent as a schema that takes any object, and a note says so."""
+    lmstudio.answer('{"anything": [1]}')
+    response = await adapter.generate_completion("?", response_format={"type": "json_object"})
+    assert response.parsed == {"anything": [1]}
+    assert codes(response) == ["RESPONSE_FORMAT_REWRITTEN"]
+    assert lmstudio.requests[0].json["response_format"]["type"] == "json_schema"
+
+
+async def test_an_answer_in_the_reasoning_channel(adapter: LMStudioAdapter, lmstudio: Simulator) -> None:
+    """JSON that a server put into the reasoning is found there (LM Studio #1698)."""
+    lmstudio.answer(Answer("", reasoning='{"x": 7}'))
+    response = await adapter.generate_completion("where?", response_format=Point)
+    assert response.parsed == Point(7)
+    assert codes(response) == ["STRUCTURED_IN_REASONING"]
+
+
+async def test_the_adapter_asks_again_with_what_is_wrong(adapter: LMStudioAdapter, lmstudio: Simulator) -> None:
+    """With reask= the model sees its answer and the error; without, the error has the answer, and that is all."""
+    lmstudio.answer('{"x": "one"}')
+    lmstudio.answer('{"x": 1}')
+    response = await adapter.generate_completion("where?", response_format=Point, reask=1)
+    assert response.parsed == Point(1)
+    assert codes(response) == ["STRUCTURED_REASKED"]
+    last = lmstudio.requests[1].json["messages"]
+    assert [message["role"] for message in last] == ["system", "user", "assistant", "user"]
+    assert "at $.x" in last[-1]["content"]
+    lmstudio.answer('{"x": "one"}')
+    with pytest.raises(StructuredOutputError, match=r"at \$\.x") as caught:
+        await adapter.generate_completion("where?", response_format=Point)
+    assert caught.value.partial is not None
+    assert (caught.value.partial.text, len(lmstudio.requests)) == ('{"x": "one"}', 3)
+
+
+async def test_a_value_grows_while_it_streams(adapter: LMStudioAdapter, lmstudio: Simulator) -> None:
+    """What is certain of a typed answer can be seen before its end."""
+    lmstudio.answer(Answer(chunks=['{"name": "An', 'n", "x', '": 1', "2}"]))
+    seen: list[Any] = []
+    async with adapter.stream("who?", response_format=dict[str, Any]) as stream:
+        async for _ in stream:
+            seen.append(copy.copy(stream.partial_value))
+    assert seen == [
+        {"name": "An"},
+        {"name": "Ann"},
+        {"name": "Ann"},
+        {"name": "Ann", "x": 12},
+        {"name": "Ann", "x": 12},
+    ]
+
+
+async def test_a_wrong_answer_ends_the_specification_s_stream_as_an_error(
+    adapter: LMStudioAdapter, lmstudio: Simulator
+) -> None:
+    """In the form that never raises, an answer of another type is its last chunk."""
+    lmstudio.answer("no JSON")
+    last = [chunk async for chunk in adapter.generate_completion_stream("?", response_format=Point)][-1]
+    assert (last.done, last.error) == (True, True)
+    assert isinstance(last.exception, StructuredOutputError)

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from neuroroute.structured import PartialJSON
+from neuroroute.shapes import PartialJSON
 
 VALUES = st.recursive(
     st.none()

@@ -14,7 +14,7 @@ from neuroroute.errors import ModelInvalidRequestError, StructuredOutputError
 from neuroroute.jsontypes import is_dict, is_mapping, is_text
 from neuroroute.responses import Note
 from neuroroute.schemas.plain import KEYWORDS, Schema, plain_schema
-from neuroroute.structured.readers import Reader, by_schema, is_type, refused, typed
+from neuroroute.shapes.readers import Reader, by_schema, is_type, refused, typed
 
 _RIGHT = (
     "Give a pydantic model, a msgspec Struct, a dataclass, a TypedDict or another type that msgspec knows, "
