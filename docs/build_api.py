@@ -20,6 +20,7 @@ SECTIONS = {
         *("AnyMessage", "TextPart", "ImagePart", "FunctionCall", "ToolCall"),
     ],
     "Tools": ["tool", "Tool", "Toolbox", "ToolDefinition", "FunctionDefinition", "ToolStream", "SyncToolStream"],
+    "Conversations": ["Conversation", "TurnStream", "ContextBudget", "PartialJSON"],
     "Stores": ["ConversationStore", "SQLiteStore", "MemoryStore", "SavedConversation", "ConversationSummary"],
     "Models": ["ModelDetails", "ModelInstance"],
 }

@@ -5,6 +5,8 @@ All that is imported here is light; aiohttp loads with the first call, the engin
 
 from neuroroute.adapter import LMStudioAdapter
 from neuroroute.blocking import SyncChunkStream, SyncCompletionStream, SyncLMStudioAdapter, SyncToolStream
+from neuroroute.budget import ContextBudget
+from neuroroute.conversation import Conversation
 from neuroroute.details import ModelDetails, ModelInstance
 from neuroroute.errors import (
     ConfigurationError,
@@ -57,10 +59,12 @@ from neuroroute.responses import (
     TokenUsage,
     ToolCallFragment,
 )
+from neuroroute.shapes import PartialJSON
 from neuroroute.store import ConversationStore, ConversationSummary, MemoryStore, SavedConversation, SQLiteStore
 from neuroroute.streams import ChunkStream, CompletionStream
 from neuroroute.toolloop import ToolStream
 from neuroroute.tools import FunctionDefinition, Tool, Toolbox, ToolDefinition, tool
+from neuroroute.turns import TurnStream
 
 __all__ = [
     "AnyMessage",
@@ -70,6 +74,8 @@ __all__ = [
     "Clock",
     "CompletionStream",
     "ConfigurationError",
+    "ContextBudget",
+    "Conversation",
     "ConversationConflictError",
     "ConversationStore",
     "ConversationSummary",
@@ -98,6 +104,7 @@ __all__ = [
     "ModelUnavailableError",
     "NetworkError",
     "Note",
+    "PartialJSON",
     "RequestOptions",
     "RetryPolicy",
     "SQLiteStore",
@@ -126,6 +133,7 @@ __all__ = [
     "ToolStream",
     "ToolUnknownError",
     "Toolbox",
+    "TurnStream",
     "UserMessage",
     "tool",
 ]

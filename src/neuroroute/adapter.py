@@ -8,18 +8,21 @@ from types import TracebackType
 from typing import Any, Self, Unpack, cast
 
 from neuroroute.base import Adapter
+from neuroroute.conversation import Conversation, Trim, Verbs
 from neuroroute.details import ModelDetails
 from neuroroute.errors import LMStudioError
-from neuroroute.messages import AnyMessage
-from neuroroute.options import CommonOptions, RequestOptions
+from neuroroute.messages import AnyMessage, ChatMessage
+from neuroroute.options import DEFAULTS, CommonOptions, ConversationOptions, RequestOptions
 from neuroroute.responses import ModelResponse
 from neuroroute.shapes.shape import AnswerShape
+from neuroroute.store import ConversationStore
 from neuroroute.streams import ChunkStream, CompletionStream
 from neuroroute.structured import ask_typed
 from neuroroute.toolloop import OnToolCall, ToolLoop, ToolStream
 from neuroroute.tools.toolbox import Toolbox, ToolItem
 
 _AVAILABLE_WITHIN_MS = 5000
+_DEFAULT_SYSTEM: str = DEFAULTS["system_message"]
 
 
 class LMStudioAdapter(Adapter):
@@ -139,6 +142,80 @@ class LMStudioAdapter(Adapter):
             return self.stream(prompt if messages is None else "", given)
 
         return ToolStream(loop, opened)
+
+    def conversation(
+        self,
+        *,
+        system_message: str | None = _DEFAULT_SYSTEM,
+        messages: Iterable[ChatMessage | Mapping[str, Any]] = (),
+        store: ConversationStore | None = None,
+        id: str | None = None,  # noqa: A002 - the word for it
+        trim: Trim = None,
+        max_context_tokens: int | None = None,
+        **defaults: Unpack[ConversationOptions],
+    ) -> Conversation:
+        """A conversation that keeps its history by itself.
+
+        Args:
+            system_message: how the model is to behave; None: nothing is said.
+            messages: how it begins.
+            store: where it is kept; saved after each turn.
+            id: under which it is kept, and loaded. Default: a new one.
+            trim: what to do when the history no longer fits: ``"oldest"`` leaves out the oldest whole turns, a function
+                ``(messages, tokens) -> messages``, sync or async, gives a shorter history. Default: nothing.
+            max_context_tokens: what fits. Default: the context that the model was loaded with.
+            **defaults: options for every turn.
+
+        Raises:
+            ModelInvalidRequestError: a wrong value, or a message that is none.
+        """
+        self.with_model(self._model_id, **cast("RequestOptions", defaults))  # checks them
+        verbs = Verbs(
+            self._model_id,
+            self._core.reader,
+            self.context_length,
+            self._ask,
+            self._stream,
+            self._loop,
+            self._loop_stream,
+        )
+        return Conversation(
+            verbs,
+            system_message=system_message,
+            messages=messages,
+            store=store,
+            id=id,
+            trim=trim,
+            max_context_tokens=max_context_tokens,
+            defaults={**defaults},
+        )
+
+    # The verbs as a conversation takes them: by options alone.
+
+    async def _ask(self, options: dict[str, Any]) -> ModelResponse:
+        return await self.generate_completion("", cast("RequestOptions", options))
+
+    def _stream(self, options: dict[str, Any]) -> CompletionStream:
+        return self.stream("", cast("RequestOptions", options))
+
+    async def _loop(self, options: dict[str, Any]) -> ModelResponse:
+        return await self.run_tools("", **options)
+
+    def _loop_stream(self, options: dict[str, Any]) -> ToolStream:
+        return self.stream_tools("", **options)
+
+    async def context_length(self, model: str | None = None) -> int | None:
+        """Tokens that fit: the context that the model was loaded with, else the most that it could have.
+
+        Args:
+            model: another model than this adapter's.
+
+        Raises:
+            LMStudioError: the server cannot be reached, or gives no listing.
+        """
+        asked = model or self._model_id
+        details = next((one for one in await self.list_models() if one.answers_to(asked)), None)
+        return None if details is None else details.context_length
 
     async def list_models(self) -> list[ModelDetails]:
         """The models that the server has, from the listing that tells most.

@@ -50,6 +50,12 @@ class ModelDetails(msgspec.Struct, frozen=True, kw_only=True):
     reasoning_options: tuple[str, ...] = ()
     """The settings that ``reasoning`` may have; empty where the listing does not tell."""
 
+    @property
+    def context_length(self) -> int | None:
+        """Tokens that fit: the smallest context that a copy was loaded with, else the most that one could have."""
+        loaded = [instance.context_length for instance in self.instances if instance.context_length]
+        return min(loaded) if loaded else self.max_context_length
+
     def answers_to(self, model_id: str) -> bool:
         """Whether a request for this id is a request for this model: keys match in any case, instance ids exactly."""
         return same_model(model_id, self.key) or any(instance.id == model_id for instance in self.instances)

@@ -19,13 +19,9 @@ from neuroroute.tools.toolbox import Toolbox, ToolItem
 Reasoning: TypeAlias = Literal["off", "on", "low", "medium", "high"]
 
 
-class CommonOptions(TypedDict, total=False):
-    """The options that every verb takes; see :class:`RequestOptions`."""
+class ConversationOptions(TypedDict, total=False):
+    """The options that a conversation may have for all its turns; see :class:`RequestOptions`."""
 
-    messages: Iterable[ChatMessage | Mapping[str, Any]] | None
-    """The history; ``prompt``, when not empty, is appended as a user message."""
-    system_message: str | None
-    """Used when the history has no system message; None sends none. Default: "You are a helpful assistant."."""
     max_tokens: int | None
     """At least 1, or -1 for no limit. Default: 1024."""
     temperature: float | None
@@ -88,6 +84,15 @@ class CommonOptions(TypedDict, total=False):
     """Further fields of the body, passed through."""
     extra_headers: Mapping[str, str] | None
     """Further HTTP headers, printable ASCII."""
+
+
+class CommonOptions(ConversationOptions, total=False):
+    """The options that every verb takes; see :class:`RequestOptions`."""
+
+    messages: Iterable[ChatMessage | Mapping[str, Any]] | None
+    """The history; ``prompt``, when not empty, is appended as a user message."""
+    system_message: str | None
+    """Used when the history has no system message; None sends none. Default: "You are a helpful assistant."."""
 
 
 class RequestOptions(CommonOptions, total=False):

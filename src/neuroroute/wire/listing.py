@@ -114,15 +114,38 @@ class _V0(msgspec.Struct):
         return [model.details() for model in self.data]
 
 
+class _Meta(msgspec.Struct):
+    """llama.cpp's."""
+
+    n_ctx: int | None = None
+    n_ctx_train: int | None = None
+    size: int | None = None
+    ftype: str | None = None
+
+
 class _OpenAIModel(msgspec.Struct):
     id: str
+    meta: _Meta | None = None
+
+    def details(self) -> ModelDetails:
+        if self.meta is None:
+            return ModelDetails(key=self.id, source="openai")
+        return ModelDetails(
+            key=self.id,
+            source="openai",
+            quantization=self.meta.ftype or "",
+            size_bytes=self.meta.size,
+            max_context_length=self.meta.n_ctx_train,
+            loaded=True,
+            instances=(ModelInstance(id=self.id, context_length=self.meta.n_ctx),),
+        )
 
 
 class _OpenAI(msgspec.Struct):
     data: list[_OpenAIModel]
 
     def details(self) -> list[ModelDetails]:
-        return [ModelDetails(key=model.id, source="openai") for model in self.data]
+        return [model.details() for model in self.data]
 
 
 Listing: TypeAlias = _V1 | _V0 | _OpenAI

@@ -1,0 +1,86 @@
+"""How many tokens a history takes, and how many are left: estimated, and put right by what the server counted."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable
+
+from neuroroute.errors import LMStudioError, ModelInvalidRequestError
+from neuroroute.messages import AnyMessage, AssistantMessage, ImagePart
+from neuroroute.responses import ModelResponse, estimate_tokens
+
+DEFAULT_RESERVE = 1024
+"""Tokens kept free for the answer where ``max_tokens`` does not say: its default."""
+_PER_MESSAGE = 4
+_PER_IMAGE = 800
+_SLOW, _FAST = 0.25, 4.0
+"""Bounds of what is learnt: what is further off was counted of something else."""
+
+
+class ContextBudget:
+    """Tokens of a conversation: how many fit, are used and are left.
+
+    Estimates are a quarter of the UTF-8 length, times what the last counts of the server have taught.
+    """
+
+    __slots__ = ("_asked", "_ratio", "limit", "used")
+
+    def __init__(self, limit: int | None = None) -> None:
+        size: object = limit
+        if size is not None and (type(size) is not int or size < 1):
+            raise ModelInvalidRequestError(
+                f"max_context_tokens is {size!r:.60}; it must be a whole number of at least 1"
+            )
+        self.limit = limit
+        """Tokens that fit: as given, else the context that the model was loaded with; None while it is not known."""
+        self.used = 0
+        """Tokens of the last prompt and its answer, as the server counted (or an estimate, where it did not)."""
+        self._ratio = 1.0
+        self._asked = limit is not None
+
+    @property
+    def left(self) -> int | None:
+        """Tokens that are free; None while the limit is not known."""
+        return None if self.limit is None else max(self.limit - self.used, 0)
+
+    def __repr__(self) -> str:
+        return f"<ContextBudget {self.used} of {self.limit or 'an unknown number of'} tokens used>"
+
+    async def learn_limit(self, context_length: Callable[[], Awaitable[int | None]]) -> None:
+        """Asks for the model's context once; a server that does not tell leaves it unknown."""
+        if not self._asked:
+            try:
+                self.limit = await context_length()
+            except LMStudioError:
+                return  # asked again with the next turn
+            self._asked = True
+
+    def learn(self, response: ModelResponse) -> None:
+        """Takes over what the server counted."""
+        self.used = response.tokens.total
+        if not response.tokens.estimated and response.tokens.prompt:
+            plain = sum(map(_plain_estimate, response.messages[:-1]))
+            self._ratio = min(max(response.tokens.prompt / max(plain, 1), _SLOW), _FAST)
+
+    def estimate(self, message: AnyMessage) -> int:
+        """About how many tokens a message has."""
+        return round(_plain_estimate(message) * self._ratio) + 1
+
+    def room(self, reserve: int | None) -> int:
+        """Tokens that a prompt may have, so that an answer of ``reserve`` tokens fits after it."""
+        if self.limit is None:
+            return 1 << 62
+        wanted = DEFAULT_RESERVE if reserve is None or reserve < 1 else reserve
+        return max(self.limit - min(wanted, self.limit // 2), 1)
+
+    def fits(self, messages: Iterable[AnyMessage], reserve: int | None) -> bool:
+        """Whether these messages and an answer fit."""
+        return self.limit is None or sum(map(self.estimate, messages)) <= self.room(reserve)
+
+
+def _plain_estimate(message: AnyMessage) -> int:
+    tokens = estimate_tokens(message.text) + _PER_MESSAGE
+    if not isinstance(message.content, str):
+        tokens += _PER_IMAGE * sum(isinstance(part, ImagePart) for part in message.content)
+    if isinstance(message, AssistantMessage):
+        tokens += sum(estimate_tokens(call.function.name + call.function.arguments) + 8 for call in message.tool_calls)
+    return tokens
