@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple, Self, TypeAlias, Unpack, cast
 from uuid import uuid4
 
 from neuroroute.budget import ContextBudget
-from neuroroute.errors import ModelInvalidRequestError
+from neuroroute.errors import LMStudioError, ModelInvalidRequestError
 from neuroroute.messages import AnyMessage, ChatMessage, MessageReader, SystemMessage, UserMessage
 from neuroroute.options import CommonOptions, RequestOptions
 from neuroroute.responses import ModelResponse, Note
@@ -239,8 +239,8 @@ class Conversation:
                 self._version = await self._store.save(
                     self._id, messages, model=self._verbs.model_id, title=_title(messages), version=self._version or 0
                 )
-            except Exception as error:
-                vars(error).setdefault("partial", response)
+            except LMStudioError as error:
+                error.partial = response  # the answer came, and must not be lost with it
                 raise
         self._messages = messages
         self._budget.learn(response)
