@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple, TypeAlias
 
 from neuroroute import LMStudioAdapter, LMStudioError, ModelResponse, ToolCall, ToolError, tool
 from neuroroute.engine import EmbeddedEngine
@@ -98,6 +98,11 @@ NO_TOOL_NEEDED = (
 )
 
 
+Choice: TypeAlias = Literal["required", "auto"]
+CHOICES: tuple[Choice, ...] = ("required", "auto")
+Ask: TypeAlias = Callable[[str], Awaitable[ModelResponse]]
+
+
 class Outcome(NamedTuple):
     """What came of one prompt."""
 
@@ -122,7 +127,7 @@ def _fits(call: ToolCall) -> bool:
     return True
 
 
-async def outcomes(prompts: Iterable[str], ask: Callable[[str], Awaitable[ModelResponse]]) -> list[Outcome]:
+async def outcomes(prompts: Iterable[str], ask: Ask) -> list[Outcome]:
     """Asks one after the other. ``calls`` are those of the first answer that has any; a failure ends without words."""
     found: list[Outcome] = []
     for number, prompt in enumerate(prompts):
@@ -153,29 +158,26 @@ def row(title: str, found: Sequence[Outcome], wanted: Sequence[str], *, loop: bo
     return "| " + " | ".join(map(str, cells)) + " |"
 
 
-async def measure(adapter: LMStudioAdapter) -> list[str]:
-    """The table, line by line."""
+async def measure(adapter: LMStudioAdapter) -> None:
+    """Prints the table, each line as soon as it is known."""
 
-    def once(choice: str) -> Callable[[str], Awaitable[ModelResponse]]:
-        return lambda prompt: adapter.generate_completion(prompt, {"tools": TOOLS, "tool_choice": choice})
+    def once(choice: Choice) -> Ask:
+        return lambda prompt: adapter.generate_completion(prompt, tools=TOOLS, tool_choice=choice)
 
-    def loop(choice: str) -> Callable[[str], Awaitable[ModelResponse]]:
+    def loop(choice: Choice) -> Ask:
         return lambda prompt: adapter.run_tools(prompt, tools=TOOLS, max_rounds=3, tool_choice=choice)
 
-    lines = [
-        "| what is asked | prompts | called a tool | the right one | calls valid | ended in words |",
-        "|---|---:|---:|---:|---:|---:|",
-    ]
+    print("| what is asked | prompts | called a tool | the right one | calls valid | ended in words |")
+    print("|---|---:|---:|---:|---:|---:|", flush=True)
     wanted = list(PROMPTS.values())
-    for choice in ("required", "auto"):
-        title = f'one answer, `tool_choice="{choice}"`'
-        lines.append(row(title, await outcomes(PROMPTS, once(choice)), wanted, loop=False))
-    for choice in ("auto", "required"):
-        title = f'`run_tools(max_rounds=3)`, `tool_choice="{choice}"`'
-        lines.append(row(title, await outcomes(PROMPTS, loop(choice)), wanted, loop=True))
-    title = 'one answer to what needs no tool, `"auto"`'
-    lines.append(row(title, await outcomes(NO_TOOL_NEEDED, once("auto")), (), loop=False))
-    return lines
+    for choice in CHOICES:
+        found = await outcomes(PROMPTS, once(choice))
+        print(row(f'one answer, `tool_choice="{choice}"`', found, wanted, loop=False), flush=True)
+    found = await outcomes(NO_TOOL_NEEDED, once("auto"))
+    print(row('one answer to what needs no tool, `"auto"`', found, (), loop=False), flush=True)
+    for choice in CHOICES:
+        found = await outcomes(PROMPTS, loop(choice))
+        print(row(f'`run_tools(max_rounds=3, tool_choice="{choice}")`', found, wanted, loop=True), flush=True)
 
 
 async def main() -> None:
@@ -185,7 +187,7 @@ async def main() -> None:
             engine.model_id, base_url=engine.url, temperature=0, max_tokens=200, extra={"cache_prompt": False}
         ) as adapter,
     ):
-        print(*await measure(adapter), sep="\n")
+        await measure(adapter)
 
 
 if __name__ == "__main__":
