@@ -131,13 +131,14 @@ async def outcomes(prompts: Iterable[str], ask: Ask) -> list[Outcome]:
     """Asks one after the other. ``calls`` are those of the first answer that has any; a failure ends without words."""
     found: list[Outcome] = []
     for number, prompt in enumerate(prompts):
+        response: ModelResponse | None
         try:
             response = await ask(prompt)
             words = bool(response.text.strip())
         except LMStudioError as error:
             print(f"{prompt!r}: {error}", file=sys.stderr)
             response, words = error.partial, False
-        messages = [] if response is None else response.messages[1:]
+        messages = [] if response is None else response.messages
         calls = next((said for message in messages if (said := getattr(message, "tool_calls", ()))), ())
         found.append(Outcome(calls, words))
         print(f"\r{number + 1} prompts", end="", file=sys.stderr, flush=True)
