@@ -184,9 +184,7 @@ async def measure(adapter: LMStudioAdapter) -> None:
 async def main() -> None:
     async with (
         EmbeddedEngine(parallel=1) as engine,
-        LMStudioAdapter(
-            engine.model_id, base_url=engine.url, temperature=0, max_tokens=200, extra={"cache_prompt": False}
-        ) as adapter,
+        LMStudioAdapter(engine.model_id, base_url=engine.url, temperature=0, max_tokens=200) as adapter,
     ):
         await measure(adapter)
 

@@ -6,7 +6,7 @@
 import asyncio
 from typing import Literal
 
-from neuroroute import LMStudioAdapter, ToolCall, ToolRoundsError, tool
+from neuroroute import LMStudioAdapter, LMStudioError, ToolCall, tool
 
 
 @tool
@@ -59,7 +59,7 @@ async def main() -> None:
         for example in (whole, streamed):
             try:
                 await example(adapter)
-            except ToolRoundsError as error:  # the model found no end
+            except LMStudioError as error:  # a ToolRoundsError: the model found no end
                 print("Error:", error)
 
 
