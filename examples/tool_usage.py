@@ -38,7 +38,7 @@ async def tool_usage(adapter: LMStudioAdapter) -> None:
     # Handle the tool calls
     if response.tool_calls:
         print("Handling tool calls...")
-        tool_responses = []
+        tool_responses: list[dict[str, str]] = []
         for tool_call in response.tool_calls:
             if tool_call.type == "function":
                 arguments = json.loads(tool_call.function.arguments)
