@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import ast
 import re
 import subprocess
 import sys
@@ -41,3 +42,30 @@ def test_python_in_the_pages_is_python(page: Path) -> None:
         compile(block, page.name, "exec", flags=0x2000)  # PyCF_ALLOW_TOP_LEVEL_AWAIT
         for names in re.findall(r"^from neuroroute import (.+)$", block, re.MULTILINE):
             assert all(hasattr(neuroroute, name.strip()) for name in names.strip("()").split(","))
+
+
+def note_codes(tree: ast.Module) -> set[str]:
+    """The codes that a file gives to notes; a computed one is a key of the file's table ``_SAID``."""
+    codes: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Note":
+            code = node.args[0]
+            codes |= {code.value} if isinstance(code, ast.Constant) else table(tree)
+    return codes
+
+
+def table(tree: ast.Module) -> set[str]:
+    said = next(
+        node.value
+        for node in tree.body
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and node.targets[0].id == "_SAID"
+    )
+    return {*ast.literal_eval(said)}
+
+
+def test_every_note_is_described() -> None:
+    """docs/notes.md has a row for every code that a note in the source can have, sorted, and no others."""
+    files = Path(neuroroute.__file__).parent.rglob("*.py")
+    codes = set[str]().union(*(note_codes(ast.parse(path.read_text(encoding="utf-8"))) for path in files))
+    page = (ROOT / "docs" / "notes.md").read_text(encoding="utf-8")
+    assert re.findall(r"^\| `([A-Z_]+)` \|", page, re.MULTILINE) == sorted(codes)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from neuroroute.simulator import Received, Simulator
+from neuroroute.simulator import Answer, Received, Simulator
 
 EXAMPLES = Path(__file__).parent.parent.parent / "examples"
 
@@ -23,7 +23,33 @@ ANSWERS = {
     "Hello": "Hello to you!",
     "What is the capital of Italy?": "Rome.",
     "And of Spain?": "Madrid.",
+    "What is the weather in New York?": "I cannot know.",
+    '{"location": "San Francisco, CA", "temperature": 72, "unit": "fahrenheit", "condition": "sunny"}': "Sunny, 72 F.",
+    '{"location": "Tokyo", "temperature": 22, "unit": "celsius", "condition": "partly cloudy"}': "Cloudy, 22 C.",
+    '{"time": "14:30", "timezone": "Asia/Tokyo", "date": "2025-04-23"}': "Three titles, and it is 14:30.",
+    '{"location":"Rome","temperature":72,"unit":"fahrenheit"}': "22 degrees in Oslo, 72 in Rome.",
+    "Error: the call was refused: the user allows no postcards.": "I may not send it.",
 }
+
+CALLS = {
+    "What is the weather like in San Francisco and New York?": [
+        ("get_weather", {"location": "San Francisco, CA"}),
+        ("get_weather", {"location": "New York, NY"}),
+    ],
+    "What is the weather like in Tokyo?": [("get_weather", {"location": "Tokyo"}, "123456789")],
+    "What is the weather like in Paris?": [("get_weather", {"location": "Paris", "unit": "celsius"})],
+    "I need information about renewable energy and also what time it is in Tokyo.": [
+        ("search_database", {"query": "renewable energy"}, "111111111"),
+        ("get_current_time", {"timezone": "Asia/Tokyo"}, "222222222"),
+    ],
+    "What is the weather in New York?": [("get_weather", {"location": "New York, NY"})],
+    "How warm is it in Oslo and in Rome?": [
+        ("get_weather", {"location": "Oslo"}),
+        ("get_weather", {"location": "Rome", "unit": "fahrenheit"}),
+    ],
+    "Send Ann a postcard.": [("send_postcard", {"recipient": "Ann", "text": "Hello"})],
+}
+"""What is called where tools are offered."""
 
 OUTPUTS = {
     "basic_usage": r"""Response: Do no harm, obey, survive\.
@@ -65,11 +91,61 @@ A server that refuses images: Error: MODEL_INVALID_REQUEST \(model 'llama3' at [
 Madrid\.
 \d+ tokens
 """,
+    "function_calling": r"""Response text:\s
+Function call: FunctionCall\(name='get_weather', arguments='\{"location":"San Francisco, CA"\}'\)
+Handling function call\.\.\.
+Function name: get_weather
+Arguments: \{'location': 'San Francisco, CA'\}
+Function result: \{'location': 'San Francisco, CA', 'temperature': 72, 'unit': 'fahrenheit', 'condition': 'sunny'\}
+Follow-up response: Sunny, 72 F\.
+""",
+    "tool_usage": r"""Response text:\s
+Tool calls: \(ToolCall\(id='123456789', type='function', function=FunctionCall\(name='get_weather', .*\)\),\)
+Handling tool calls\.\.\.
+Tool function name: get_weather
+Arguments: \{'location': 'Tokyo'\}
+Tool result: \{'location': 'Tokyo', 'temperature': 22, 'unit': 'celsius', 'condition': 'partly cloudy'\}
+Follow-up response: Cloudy, 22 C\.
+""",
+    "streaming_with_functions": r"""Streaming response:
+\*
+
+Stream finished\.
+Finish reason: function_call
+
+Full text:\s
+Function call data: \{"name":"get_weather","arguments":"\{\\"location\\":\\"Paris\\",\\"unit\\":\\"celsius\\"\}"\}
+Parsed function call: \{'name': 'get_weather', 'arguments': '\{"location":"Paris","unit":"celsius"\}'\}
+""",
+    "combining_features": r"""Initial response:\s
+Tool calls: \(ToolCall\(id='111111111', .*'search_database'.*, ToolCall\(id='222222222', .*'get_current_time'.*\)
+
+Streaming final response:
+Three titles, and it is 14:30\.
+
+Stream finished\.
+""",
+    "migrate_to_functions": r"""Before:
+I cannot know\.
+After:
+Function call: FunctionCall\(name='get_weather', arguments='\{"location":"New York, NY"\}'\)
+""",
+    "run_tools": r"""-> get_weather \{"location":"Oslo"\}
+-> get_weather \{"location":"Rome","unit":"fahrenheit"\}
+Answer: 22 degrees in Oslo, 72 in Rome\.
+Roles: system user assistant tool tool assistant
+-> send_postcard \{"recipient":"Ann","text":"Hello"\}
+I may not send it\.
+Finish reason: stop
+""",
 }
 
 
-def answer(request: Received) -> str:
-    return ANSWERS[request.json["messages"][-1]["content"]]
+def answer(request: Received) -> str | Answer:
+    said = request.json["messages"][-1]["content"]
+    if "tools" in request.json and said in CALLS:
+        return Answer(tool_calls=CALLS[said])
+    return ANSWERS[said]
 
 
 def run(path: Path, url: str) -> subprocess.CompletedProcess[str]:
@@ -104,3 +180,25 @@ def test_all_examples_run_in_a_row(lmstudio: Simulator) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.endswith("All examples ran.\n")
     assert done.stdout.count("── examples/") == len(OUTPUTS)
+
+
+WITH_TOOLS = ["function_calling", "tool_usage", "streaming_with_functions", "combining_features", "run_tools"]
+
+
+@pytest.mark.parametrize("name", [*WITH_TOOLS, "migrate_to_functions"])
+def test_an_example_takes_an_answer_without_a_call(lmstudio: Simulator, name: str) -> None:
+    """A model need not call what it is offered: its words are shown, and nothing fails."""
+    lmstudio.script(lambda _: "No idea.")
+    done = run(EXAMPLES / f"{name}.py", lmstudio.url)
+    assert done.returncode == 0, done.stderr
+    assert "No idea." in done.stdout
+    assert "Error" not in done.stdout
+
+
+@pytest.mark.parametrize("name", WITH_TOOLS)
+def test_an_example_takes_a_model_that_only_calls(lmstudio: Simulator, name: str) -> None:
+    """A model that calls whatever it is told, and with broken arguments, makes no example crash."""
+    lmstudio.script(lambda _: Answer(tool_calls=[("get_weather", '{"location": NOWHERE')]))
+    done = run(EXAMPLES / f"{name}.py", lmstudio.url)
+    assert done.returncode == 0, done.stderr
+    assert "Error" in done.stdout or "Function call data" in done.stdout
