@@ -1,7 +1,8 @@
 """A little MCP server, made with the official SDK; the tests run it as a process of its own.
 
 ``python mcp_server.py`` speaks over stdin and stdout, ``python mcp_server.py http`` over HTTP on a free port of the
-loopback, which it prints.
+loopback, which it prints. ``python mcp_server.py paged NAME...`` has tools of these names, one a page; without names
+it has no tools at all.
 """
 
 from __future__ import annotations
@@ -15,16 +16,22 @@ from pathlib import Path
 from typing import Any
 
 import uvicorn
-from mcp.server import MCPServer
+from mcp.server import MCPServer, Server
+from mcp.server.mcpserver import Context
 from mcp.server.mcpserver.exceptions import ToolError
+from mcp.server.stdio import stdio_server
 from mcp.types import (
     BlobResourceContents,
+    CallToolRequestParams,
     CallToolResult,
     EmbeddedResource,
     ImageContent,
+    ListToolsResult,
+    PaginatedRequestParams,
     ResourceLink,
     TextContent,
     TextResourceContents,
+    Tool,
 )
 
 server = MCPServer("little")
@@ -79,6 +86,18 @@ def env(name: str) -> str:
     return os.environ.get(name, "")
 
 
+@server.tool(structured_output=False)
+def cwd() -> str:
+    """The directory that it runs in."""
+    return str(Path.cwd())
+
+
+@server.tool(structured_output=False)
+def header(name: str, context: Context) -> str:
+    """A header of the request."""
+    return (context.headers or {}).get(name, "")
+
+
 @server.tool()
 def picture() -> Any:
     """A picture, and resources."""
@@ -95,7 +114,27 @@ def picture() -> Any:
     )
 
 
+def paged(names: list[str]) -> Server[Any]:
+    async def listed(context: Any, params: PaginatedRequestParams | None) -> ListToolsResult:
+        page = int(params.cursor) if params and params.cursor else 0
+        tool = Tool(name=names[page], title=names[page].title(), input_schema={"type": "object"})
+        return ListToolsResult(tools=[tool], next_cursor=str(page + 1) if page + 1 < len(names) else None)
+
+    async def called(context: Any, params: CallToolRequestParams) -> CallToolResult:
+        return CallToolResult(content=[TextContent(type="text", text=f"{params.name} was called")])
+
+    return Server("paged", on_list_tools=listed, on_call_tool=called) if names else Server("none")
+
+
+async def serve(server: Server[Any]) -> None:
+    async with stdio_server() as (read, write):
+        await server.run(read, write, server.create_initialization_options())
+
+
 def main() -> None:
+    if "paged" in sys.argv:
+        asyncio.run(serve(paged(sys.argv[2:])))
+        return
     if "http" not in sys.argv:
         server.run("stdio")
         return

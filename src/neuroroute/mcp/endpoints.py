@@ -6,7 +6,7 @@ import logging
 import os
 import threading
 from collections import deque
-from collections.abc import AsyncGenerator, Iterator, Mapping
+from collections.abc import AsyncGenerator, Generator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO, TypeAlias
@@ -36,7 +36,7 @@ class LastLines:
         self._thread: threading.Thread | None = None
 
     @contextmanager
-    def pipe(self) -> Iterator[TextIO]:
+    def pipe(self) -> Generator[TextIO]:
         """The end to write to; closed on leaving."""
         reading, writing = os.pipe()
         self._thread = threading.Thread(target=self._read, args=(reading,), name="neuroroute mcp stderr", daemon=True)
@@ -55,7 +55,7 @@ class LastLines:
         return self.so_far()
 
     def _read(self, reading: int) -> None:
-        with open(reading, encoding="utf-8", errors="replace") as file:  # noqa: PTH123
+        with open(reading, encoding="utf-8", errors="replace") as file:
             while line := file.readline(_LONGEST_LINE):
                 if line := line.strip():
                     self._lines.append(line)

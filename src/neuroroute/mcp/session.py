@@ -10,7 +10,7 @@ import asyncio
 import math
 import threading
 from concurrent.futures import Future
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, cast
 
 from neuroroute.errors import ConfigurationError, ToolFailedError
 from neuroroute.mcp.endpoints import Endpoint, LastLines
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     import anyio
     from mcp import Client
     from mcp.types import CallToolResult, Tool
-
-T = TypeVar("T")
 
 _CLOSE_WITHIN = 10.0  # seconds; the SDK ends a process that does not go by itself within 6
 
@@ -38,8 +36,10 @@ class Session:
     ended: Future[None]
 
     def __init__(self, endpoint: Endpoint, start_timeout_ms: float) -> None:
-        self.started = _uncancellable()
-        self.ended = _uncancellable()
+        self.started = Future()
+        self.ended = Future()
+        for future in (self.started, self.ended):
+            future.set_running_or_notify_cancel()  # so that a waiter who gives up cancels nothing
         self._endpoint = endpoint
         self._start_timeout_ms = start_timeout_ms
         self._stderr = LastLines()
@@ -187,15 +187,8 @@ async def _listed(client: Client) -> list[Tool]:
     return tools
 
 
-def _uncancellable() -> Future[T]:
-    """A future whose waiters may give up without marking it cancelled."""
-    future: Future[T] = Future()
-    future.set_running_or_notify_cancel()
-    return future
-
-
 def _innermost(error: BaseException) -> BaseException:
     """The first error in the groups that task groups make."""
     while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
+        error = cast("BaseExceptionGroup[BaseException]", error).exceptions[0]
     return error
