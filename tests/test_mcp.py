@@ -20,6 +20,7 @@ from neuroroute import (
     ModelInvalidRequestError,
     SyncLMStudioAdapter,
     Tool,
+    ToolArgumentsError,
     ToolFailedError,
     tool,
 )
@@ -115,9 +116,9 @@ def test_an_error_is_raised() -> None:
 async def test_calls_are_checked_and_bounded_as_of_any_tool(opened: MCPServer) -> None:
     """A toolbox refuses wrong arguments before the server is asked, cuts long results, tells of failures."""
     box = Toolbox.of_runnable(opened.tools, max_result_bytes=1000)
-    with pytest.raises(Exception, match='"a" must be an integer'):
+    with pytest.raises(ToolArgumentsError, match='"a" must be an integer'):
         box.check("add", '{"a": "x", "b": 1}')
-    assert len(await box.run(box.check("big", ""))) == 1000
+    assert 900 < len(await box.run(box.check("big", ""))) <= 1000
     with pytest.raises(ToolFailedError, match="the disk is full"):
         await box.run(box.check("fail", "{}"))
 
