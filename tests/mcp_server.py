@@ -140,6 +140,7 @@ def main() -> None:
         return
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
+        listening.listen()  # connections wait from now on
         print(listening.getsockname()[1], flush=True)
         uvicorn.Server(uvicorn.Config(server.streamable_http_app(), log_level="warning")).run([listening])
 
