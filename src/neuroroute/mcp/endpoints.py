@@ -7,7 +7,7 @@ import os
 import threading
 from collections import deque
 from collections.abc import AsyncGenerator, Generator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO, TypeAlias
 from urllib.parse import urlsplit
@@ -93,9 +93,10 @@ class Command(msgspec.Struct, frozen=True):
 
         env = None if self.env is None else dict(self.env)
         program = StdioServerParameters(command=self.command, args=list(self.arguments), env=env, cwd=self.cwd)
-        with stderr.pipe() as file:
-            async with stdio_client(program, file) as streams:
-                yield streams
+        async with AsyncExitStack() as stack:
+            with stderr.pipe() as file:  # closed here once the process has its own, so that it ends with the process
+                streams = await stack.enter_async_context(stdio_client(program, file))
+            yield streams
 
 
 class Address(msgspec.Struct, frozen=True):

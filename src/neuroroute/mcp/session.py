@@ -128,6 +128,7 @@ class Session:
             return await self._client.call_tool(name, arguments)
         except Exception as error:
             if isinstance(error, MCPError) and error.code == CONNECTION_CLOSED:
+                await asyncio.to_thread(self._stderr.to_the_end)  # its last words may still be on their way
                 raise self._gone() from error
             raise ToolFailedError(f"the MCP server did not run it: {error}") from error
 
