@@ -34,6 +34,7 @@ from neuroroute.errors import (
     ToolRoundsError,
     ToolUnknownError,
 )
+from neuroroute.mcp import MCPServer
 from neuroroute.messages import (
     AnyMessage,
     AssistantMessage,
@@ -86,6 +87,7 @@ __all__ = [
     "LMStudioAdapter",
     "LMStudioError",
     "LMStudioResponse",
+    "MCPServer",
     "MalformedResponseError",
     "MemoryStore",
     "ModelAuthenticationError",

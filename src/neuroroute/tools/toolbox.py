@@ -182,6 +182,8 @@ class Toolbox:
         try:
             async with limit:
                 result = await item.run(call.arguments)
+        except ToolFailedError:  # in words of its own
+            raise
         except Exception as error:
             if limit.expired():
                 raise ToolFailedError(f"{call.name} took longer than its limit of {limit_ms / 1000:g} s") from error
