@@ -22,20 +22,8 @@ def run(code: str) -> str:
 def test_importing_is_light() -> None:
     """Importing the package loads neither aiohttp nor the engine nor the simulator nor the command line."""
     loaded = run("import sys, neuroroute; print(*sorted({name.split('.')[0] for name in sys.modules}))").split()
-    assert not {
-        "aiohttp",
-        "yarl",
-        "click",
-        "rich",
-        "prompt_toolkit",
-        "xllamacpp",
-        "pydantic",
-        "jsonschema_rs",
-        "docstring_parser",
-        "mcp",
-        "anyio",
-        "sqlite3",
-    } & {*loaded}
+    heavy = "aiohttp yarl click rich prompt_toolkit xllamacpp pydantic jsonschema_rs docstring_parser mcp anyio sqlite3"
+    assert not {*heavy.split()} & {*loaded}
     inner = run("import sys, neuroroute; print(*sys.modules)").split()
     assert not {"neuroroute.engine", "neuroroute.simulator", "neuroroute.cli", "neuroroute.pipe.transport"} & {*inner}
 
