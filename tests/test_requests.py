@@ -48,7 +48,18 @@ BAD = {
     "ttl": [0, 1.5],
     "draft_model": ["", 5],
     "extra": [5, {1: 2}, {"x": math.nan}, {"x": [{"y": math.inf}]}, {"x": object()}, {"x": {1: 2}}, {"x": CYCLE}],
-    "extra_headers": [5, {"X": 5}, {"X": "a\r\nEvil: b"}, {"X\n": "a"}, {"X": "é"}, {"Content-Length": "5"}],
+    "extra_headers": [
+        5,
+        {"X": 5},
+        {"X": "a\r\nEvil: b"},
+        {"X\n": "a"},
+        {"X": "é"},
+        {"Content-Length": "5"},
+        {"A: b": "x"},
+        {"": "x"},
+        {"Bad Name": "x"},
+        {"Accept-Encoding": "gzip"},
+    ],
 }
 CASES = [(name, value) for name, values in BAD.items() for value in values]
 

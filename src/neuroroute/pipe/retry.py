@@ -25,7 +25,7 @@ class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
     """Milliseconds; no back-off of ours is longer (what a server asks for may be)."""
 
     def __post_init__(self) -> None:
-        if isinstance(self.max_backoff, bool) or not 0 <= self.max_backoff < float("inf"):
+        if type(self.max_backoff) not in (int, float) or not 0 <= self.max_backoff < float("inf"):
             raise ModelInvalidRequestError("RetryPolicy.max_backoff must be a number of milliseconds of at least 0")
 
 
