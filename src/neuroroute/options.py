@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeAlias, TypedDict
 import msgspec
 
 from neuroroute.errors import ModelInvalidRequestError
-from neuroroute.jsontypes import is_array, is_mapping, is_text
+from neuroroute.jsontypes import is_array, is_mapping, is_number, is_text
 from neuroroute.messages import ChatMessage
 from neuroroute.tools.definitions import FunctionDefinition
 from neuroroute.tools.offer import FunctionChoice, ToolChoice, is_function_call, is_tool_choice
@@ -114,9 +114,7 @@ class _Rule(msgspec.Struct, frozen=True):
 
 def _number(low: float, high: float = 1e308, *, open_low: bool = False) -> Check:
     def check(value: Any) -> bool:
-        if isinstance(value, bool) or not isinstance(value, (int, float)):
-            return False
-        return (low < value if open_low else low <= value) and value <= high
+        return is_number(value) and (low < value if open_low else low <= value) and value <= high
 
     return check
 

@@ -103,6 +103,14 @@ def test_ask_sends_images(run_here, lmstudio, tmp_path):
     assert not sent(lmstudio).get("stream")
 
 
+def test_an_image_alone_can_be_asked(run_here, lmstudio, tmp_path):
+    """--image without words sends the image, and no empty text beside it."""
+    (tmp_path / "a.png").write_bytes(PNG)
+    lmstudio.models[0].vision = True
+    assert run_here("ask", "--image", str(tmp_path / "a.png")).exit_code == 0
+    assert [part["type"] for part in sent(lmstudio)["messages"][-1]["content"]] == ["image_url"]
+
+
 def test_ask_json_is_one_object(run_here, lmstudio):
     """--json prints one object with the answer and what it took."""
     lmstudio.answer(Answer("Hi", reasoning="Hm."))
