@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import CancelledError
@@ -27,18 +28,42 @@ T = TypeVar("T")
 S = TypeVar("S", bound=CompletionStream | ChunkStream | ToolStream)
 
 
-class _LoopThread:
-    """An event loop in a daemon thread, started on first use."""
+class _Life:
+    """The loop and thread of one process."""
+
+    __slots__ = ("lock", "loop", "thread")
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._thread: threading.Thread | None = None
+        self.lock = threading.Lock()
+        self.loop: asyncio.AbstractEventLoop | None = None
+        self.thread: threading.Thread | None = None
+
+    def running(self) -> asyncio.AbstractEventLoop:
+        if self.loop is None:
+            self.loop = asyncio.new_event_loop()
+            self.thread = threading.Thread(target=self.loop.run_forever, name="neuroroute", daemon=True)
+            self.thread.start()
+        return self.loop
+
+
+class _LoopThread:
+    """An event loop in a daemon thread, started on first use; after a fork, the child starts one of its own.
+
+    A fork copies no thread but the one that forks, and a lock as it was, perhaps held for ever.
+    """
+
+    def __init__(self) -> None:
+        self._lives: dict[int, _Life] = {}
+
+    def _life(self) -> _Life:
+        process = os.getpid()
+        return self._lives.get(process) or self._lives.setdefault(process, _Life())
 
     def run(self, coroutine: Coroutine[Any, Any, R]) -> R:
         """The coroutine's result; what interrupts the caller (Ctrl-C) cancels it."""
-        with self._lock:  # so that no call begins while stop() ends them
-            future = asyncio.run_coroutine_threadsafe(coroutine, self._running())
+        life = self._life()
+        with life.lock:  # so that no call begins while stop() ends them
+            future = asyncio.run_coroutine_threadsafe(coroutine, life.running())
         try:
             return future.result()
         except CancelledError:
@@ -49,28 +74,22 @@ class _LoopThread:
 
     def call_soon(self, action: Callable[[], None]) -> None:
         """Runs the action in the loop's thread, if that is still there."""
-        loop = self._loop
+        loop = self._life().loop
         if loop is not None:
             with contextlib.suppress(RuntimeError):  # it stopped this very moment
                 loop.call_soon_threadsafe(action)
 
     def stop(self) -> None:
         """Ends the thread, and the calls of other threads with it; a later use starts another."""
-        with self._lock:
-            loop, thread = self._loop, self._thread
-            self._loop = self._thread = None
+        life = self._life()
+        with life.lock:
+            loop, thread = life.loop, life.thread
+            life.loop = life.thread = None
         if loop is not None and thread is not None:
             asyncio.run_coroutine_threadsafe(_cancel_others(), loop).result()
             loop.call_soon_threadsafe(loop.stop)
             thread.join()
             loop.close()
-
-    def _running(self) -> asyncio.AbstractEventLoop:
-        if self._loop is None:
-            self._loop = asyncio.new_event_loop()
-            self._thread = threading.Thread(target=self._loop.run_forever, name="neuroroute", daemon=True)
-            self._thread.start()
-        return self._loop
 
 
 async def _cancel_others() -> None:
@@ -162,7 +181,7 @@ def _streaming(
 
 
 class SyncLMStudioAdapter(Adapter):
-    """:class:`~neuroroute.LMStudioAdapter` for code without asyncio; safe in threads.
+    """:class:`~neuroroute.LMStudioAdapter` for code without asyncio; safe in threads, and after a fork.
 
     ::
 
