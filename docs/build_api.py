@@ -29,7 +29,9 @@ SECTIONS = {
         "ToolStream",
         "SyncToolStream",
     ],
-    "Conversations": ["Conversation", "TurnStream", "ContextBudget", "PartialJSON"],
+    "Conversations": [
+        *("Conversation", "SyncConversation", "TurnStream", "SyncTurnStream", "ContextBudget", "PartialJSON")
+    ],
     "Stores": ["ConversationStore", "SQLiteStore", "MemoryStore", "SavedConversation", "ConversationSummary"],
     "Models": ["ModelDetails", "ModelInstance"],
 }

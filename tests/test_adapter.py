@@ -46,6 +46,8 @@ def test_making_an_adapter_connects_nothing() -> None:
         ({"api_token": "a\r\nb"}, "api_token"),
         ({"tls": True}, "tls"),
         ({"proxy": 5}, "proxy"),
+        ({"clock": 5}, "clock must have monotonic"),
+        ({"model_id": "a\ud800"}, "model_id holds a lone surrogate"),
         ({"retry": 3}, "retry"),
         ({"random": 5}, "random"),
         ({"slots": 0}, "slots"),
@@ -85,6 +87,42 @@ async def test_siblings_share_connections_and_inherit_defaults(lmstudio: Simulat
     ]
     assert len({received.connection for received in lmstudio.requests}) == 1
     assert sibling.model_id == "qwen3-8b"
+
+
+@pytest.mark.parametrize(
+    "proxy",
+    [
+        "user:s3cret@proxy:8080",
+        "socks5://user:s3cret@proxy:8080",
+        "http://user:s3cret@proxy:port",
+        "http://user:s3cret@proxy:99999",
+        "http://user:s3cret@",
+        "http://user:s3cret@pro xy:8080",
+        "http://user:s3cret@proxy:8080\r\n",
+        "http://user:s3cret\ud800@proxy:8080",
+        "",
+    ],
+)
+def test_a_wrong_proxy_is_named_and_never_shown(proxy: str) -> None:
+    """What is wrong with a proxy's URL is said at construction, without the password in it."""
+    with pytest.raises(ConfigurationError, match=r"proxy must be the URL of an HTTP proxy, such as http://") as caught:
+        LMStudioAdapter("m", proxy=proxy)
+    assert "s3cret" not in repr(caught.value) + str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "proxy", ["http://proxy", "https://user:s3cret@proxy.example:8080/", "http://[::1]:3128", "HTTP://10.0.0.1:1"]
+)
+def test_a_right_proxy_is_taken(proxy: str) -> None:
+    """A proxy is an http or https URL with a host; port and password are its own affair."""
+    assert LMStudioAdapter("m", proxy=proxy).model_id == "m"
+
+
+@pytest.mark.parametrize("max_backoff", ["1", True, None, -1, float("nan"), float("inf")])
+def test_a_policy_is_checked_when_it_is_made(max_backoff: Any) -> None:
+    """A cap that is no number of milliseconds is refused by its name."""
+    with pytest.raises(ModelInvalidRequestError, match=r"RetryPolicy\.max_backoff must be a number"):
+        RetryPolicy(max_backoff=max_backoff)
 
 
 async def test_the_policy_s_cap_is_used(lmstudio: Simulator, clock: Any) -> None:

@@ -1,18 +1,25 @@
 from __future__ import annotations
 
 import inspect
+import os
+import select
+import signal
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
 from neuroroute import (
+    Conversation,
     LMStudioAdapter,
+    MemoryStore,
     ModelInvalidRequestError,
     NetworkError,
     StreamInterruptedError,
+    SyncConversation,
     SyncLMStudioAdapter,
 )
 from neuroroute.simulator import Answer, Simulator, StreamFault
@@ -113,6 +120,69 @@ def test_closing_ends_the_calls_of_other_threads(lmstudio: Simulator) -> None:
             waiting.result(5)
 
 
+def in_a_fork(work: Callable[[], str]) -> str:
+    """What the work gives in a child process; empty if it takes more than 10 s there."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            os.write(writing, work().encode())
+        finally:
+            os._exit(0)
+    os.close(writing)
+    try:
+        told = b""
+        while select.select([reading], [], [], 10)[0] and (block := os.read(reading, 1000)):
+            told += block
+        return told.decode()
+    finally:
+        os.close(reading)
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no os.fork there")
+@pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
+def test_a_forked_process_has_a_loop_of_its_own(sync: SyncLMStudioAdapter, lmstudio: Simulator) -> None:
+    """An adapter that was used before a fork, in this very moment even, works on in both processes, each for itself."""
+    assert sync.generate_completion("parent").text == "You said: parent"
+
+    def work() -> str:
+        told = sync.generate_completion("child").text
+        told += "".join(chunk.chunk for chunk in sync.stream("again"))
+        sync.close()
+        return told
+
+    life = sync.loop_thread._life()
+    with life.lock:  # as if another thread were calling
+        assert in_a_fork(work) == "You said: childYou said: again"
+    assert sync.generate_completion("parent").text == "You said: parent"
+    first, *childs, last = [received.connection for received in lmstudio.requests]
+    assert first == last
+    assert first not in childs
+
+
 def test_the_asynchronous_one_is_at_hand(sync: SyncLMStudioAdapter) -> None:
     """The same adapter for asyncio has the same model, defaults and pipe."""
     assert sync.asynchronous.model_id == sync.model_id
+
+
+def test_a_conversation_blocks_too(sync: SyncLMStudioAdapter, lmstudio: Simulator) -> None:
+    """A conversation has the same verbs, blocking, and remembers; its store is the asynchronous one's."""
+    store = MemoryStore()
+    with sync.conversation(system_message=None, store=store, id="mine") as chat:
+        assert chat.ask("one").text == "You said: one"
+        with chat.stream("two") as stream:
+            assert "".join(chunk.chunk for chunk in stream) == "You said: two"
+        assert stream.response.text == "You said: two"
+    assert [message.text for message in chat.messages] == ["one", "You said: one", "two", "You said: two"]
+    assert (len(chat.branch().messages), chat.id, chat.budget.limit) == (4, "mine", 4096)
+    assert sync.conversation(store=store, id="mine").load().messages == chat.messages
+    assert repr(chat).startswith("<SyncConversation mine")
+
+
+def test_a_conversation_has_the_same_verbs() -> None:
+    """Every public name of the asynchronous conversation is here, and takes the same."""
+    for name, verb in vars(Conversation).items():
+        if not name.startswith("_") and callable(verb):
+            assert inspect.signature(getattr(SyncConversation, name)).parameters == inspect.signature(verb).parameters

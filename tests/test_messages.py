@@ -95,6 +95,11 @@ def test_an_assistant_with_nothing_but_calls() -> None:
         ({"role": "function", "content": "x"}, "needs the name of its function"),
         ({"role": "tool", "content": "x"}, "`tool_call_id`"),
         ({"role": "assistant", "content": "", "tool_calls": [{"id": "1"}]}, "`function`"),
+        ({"role": "tool", "content": "x", "tool_call_id": 5}, "tool_call_id"),
+        ({"role": "user", "content": "x", "nmae": "ann"}, r"unknown key 'nmae'; did you mean 'name'\?"),
+        ({"role": "assistant", "nmae": "ann"}, r"unknown key 'nmae'"),
+        ({"role": "user", "content": "x", "reasoning": "y"}, "unknown key 'reasoning'"),
+        ({"role": "user", "content": "x", 5: "y"}, "unknown key 5"),
         ("hi", r"messages\[3\] must be a message or a dict"),
     ],
 )
@@ -103,6 +108,61 @@ def test_a_wrong_message_is_named(value: Any, says: str) -> None:
     with pytest.raises(ModelInvalidRequestError, match=says) as caught:
         MessageReader().read([*ALL[:3], value])
     assert "messages[3]" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda: UserMessage(content=5), "content must be a text or a list of parts"),  # type: ignore[arg-type]
+        (lambda: UserMessage(content="x", name=5), "name must be a text"),  # type: ignore[arg-type]
+        (lambda: ToolMessage(tool_call_id=5), "tool_call_id must be a text"),  # type: ignore[arg-type]
+        (lambda: FunctionCall(name=5), "name of a call must be a text"),  # type: ignore[arg-type]
+        (lambda: FunctionCall(name="f", arguments={}), "arguments of a call"),  # type: ignore[arg-type]
+        (lambda: ToolCall(id=None, function=FunctionCall(name="f")), "id of a call"),  # type: ignore[arg-type]
+        (lambda: ToolCall(id="1", type=5, function=FunctionCall(name="f")), "type of a call"),  # type: ignore[arg-type]
+        (lambda: ToolCall(id="1", function={}), "function of a call: .*`name`"),  # type: ignore[arg-type]
+        (lambda: AssistantMessage(tool_calls=[5]), "an assistant message's calls"),  # type: ignore[arg-type]
+    ],
+)
+def test_messages_made_by_hand_are_checked(make: Any, says: str) -> None:
+    """A field that could not be sent is refused where the message is made."""
+    with pytest.raises(ModelInvalidRequestError, match=says):
+        make()
+
+
+def test_what_other_sdks_put_into_answers_is_left_out() -> None:
+    """An assistant's message as LM Studio or openai gives it is taken; what is no part of the history is dropped."""
+    answer = {"role": "assistant", "content": "hi", "refusal": None, "annotations": [], "audio": None, "parsed": None,
+              "reasoning": "hm", "reasoning_content": "hm", "function_call": None, "tool_calls": None}  # fmt: skip
+    assert message_from(answer) == AssistantMessage(content="hi")
+
+
+def test_a_function_of_a_call_may_be_a_dict() -> None:
+    """What is a dict in JSON may be one in Python."""
+    call = ToolCall(id="1", function={"name": "f", "arguments": "{}"})  # type: ignore[arg-type]
+    assert call == ToolCall(id="1", function=FunctionCall(name="f"))
+
+
+class Markup(str):
+    """A text whose methods do otherwise, as markupsafe's."""
+
+    def __str__(self) -> str:
+        return "escaped"
+
+
+def test_texts_of_a_subclass_are_taken_as_what_they_are() -> None:
+    """Each text of a message may be of a subclass of str, and is kept and written as a plain one."""
+    value = Markup("x")
+    made: list[AnyMessage] = [
+        UserMessage(content=value, name=value),
+        UserMessage(content=(TextPart(text=value),)),
+        ToolMessage(content=value, tool_call_id=value),
+        AssistantMessage(tool_calls=(ToolCall(id=value, function=FunctionCall(name=value, arguments=value)),)),
+        message_from({"role": Markup("user"), "content": value}),
+    ]
+    assert b"escaped" not in (data := msgspec.json.encode(made))
+    assert msgspec.json.decode(data, type=list[AnyMessage]) == made
+    assert type(made[0].content) is str
 
 
 def test_errors_do_not_repeat_what_was_said() -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 from contextlib import suppress
+from types import MappingProxyType
 from typing import Any, get_type_hints
 
 import pytest
@@ -50,7 +51,18 @@ BAD = {
     "ttl": [0, 1.5],
     "draft_model": ["", 5],
     "extra": [5, {1: 2}, {"x": math.nan}, {"x": [{"y": math.inf}]}, {"x": object()}, {"x": {1: 2}}, {"x": CYCLE}],
-    "extra_headers": [5, {"X": 5}, {"X": "a\r\nEvil: b"}, {"X\n": "a"}, {"X": "é"}, {"Content-Length": "5"}],
+    "extra_headers": [
+        5,
+        {"X": 5},
+        {"X": "a\r\nEvil: b"},
+        {"X\n": "a"},
+        {"X": "é"},
+        {"Content-Length": "5"},
+        {"A: b": "x"},
+        {"": "x"},
+        {"Bad Name": "x"},
+        {"Accept-Encoding": "gzip"},
+    ],
 }
 CASES = [(name, value) for name, values in BAD.items() for value in values]
 
@@ -125,6 +137,31 @@ async def test_options_reach_the_wire(adapter: LMStudioAdapter, lmstudio: Simula
     body = lmstudio.requests[0].json
     assert {name: body[name] for name in sent} == sent
     assert body["mirostat"] == 2
+
+
+class Text(str):
+    pass
+
+
+class Number(float):
+    pass
+
+
+class Count(int):
+    pass
+
+
+async def test_subclasses_of_plain_types_reach_the_wire(adapter: LMStudioAdapter, lmstudio: Simulator) -> None:
+    """A markupsafe text, a NumPy float or a read-only mapping is sent as the plain value that it is."""
+    extra = MappingProxyType({Text("a"): [Text("x"), Number(0.5), Count(3)], "b": MappingProxyType({"c": Number(1)})})
+    await adapter.generate_completion(
+        Text("hi"), system_message=Text("be brief"), stop=[Text("x")], temperature=Number(0.5), extra=extra,
+        logit_bias=MappingProxyType({Text("5"): Number(-1)}), model=Text("llama3"),
+    )  # fmt: skip
+    body = lmstudio.requests[0].json
+    assert [turn["content"] for turn in body["messages"]] == ["be brief", "hi"]
+    assert (body["stop"], body["temperature"], body["logit_bias"]) == (["x"], 0.5, {"5": -1})
+    assert (body["a"], body["b"], body["model"]) == (["x", 0.5, 3], {"c": 1}, "llama3")
 
 
 @pytest.mark.parametrize(

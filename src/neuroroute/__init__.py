@@ -4,7 +4,14 @@ All that is imported here is light; aiohttp loads with the first call, the engin
 """
 
 from neuroroute.adapter import LMStudioAdapter
-from neuroroute.blocking import SyncChunkStream, SyncCompletionStream, SyncLMStudioAdapter, SyncToolStream
+from neuroroute.blocking import (
+    SyncChunkStream,
+    SyncCompletionStream,
+    SyncConversation,
+    SyncLMStudioAdapter,
+    SyncToolStream,
+    SyncTurnStream,
+)
 from neuroroute.budget import ContextBudget
 from neuroroute.conversation import Conversation
 from neuroroute.details import ModelDetails, ModelInstance
@@ -117,8 +124,10 @@ __all__ = [
     "StructuredOutputError",
     "SyncChunkStream",
     "SyncCompletionStream",
+    "SyncConversation",
     "SyncLMStudioAdapter",
     "SyncToolStream",
+    "SyncTurnStream",
     "SystemMessage",
     "TextPart",
     "TokenUsage",

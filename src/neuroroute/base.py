@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import copy
 import os
+import re
 import ssl
 from collections.abc import Mapping, Sequence
 from random import Random
 from typing import Any, Self, Unpack
+from urllib.parse import urlsplit
 
 from neuroroute.core import Core, SystemClock
-from neuroroute.errors import ModelInvalidRequestError
+from neuroroute.errors import ConfigurationError, ModelInvalidRequestError
 from neuroroute.messages import AnyMessage
 from neuroroute.options import DEFAULTS, RequestOptions, checked
 from neuroroute.pipe.reply import Clock
@@ -76,10 +78,10 @@ class Adapter:
                 environ=os.environ,
             ),
             tls=_of_kind("tls", tls, ssl.SSLContext),
-            proxy=_of_kind("proxy", proxy, str),
+            proxy=None if proxy is None else _proxy(proxy),
             policy=_of_kind("retry", retry, RetryPolicy) or RetryPolicy(),
             slots=None if slots is None else _at_least_1("slots", slots),
-            clock=clock or SystemClock(),
+            clock=SystemClock() if clock is None else _clock(clock),
             random=_of_kind("random", random, Random) or Random(),
             max_request_bytes=_at_least_1("max_request_bytes", max_request_bytes),
             max_response_bytes=_at_least_1("max_response_bytes", max_response_bytes),
@@ -138,7 +140,40 @@ class Adapter:
 def _model_id(value: Any) -> str:
     if not isinstance(value, str) or not value.strip():
         raise ModelInvalidRequestError("model_id must be the model's key in LM Studio, such as 'qwen3-8b'")
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise ModelInvalidRequestError(
+            "model_id holds a lone surrogate (half of a UTF-16 pair), which is not Unicode text"
+        ) from error
     return value
+
+
+def _proxy(value: Any) -> str:
+    """The URL, which may hold a password and is never shown."""
+    if not isinstance(value, str) or not _is_proxy(value):
+        raise ConfigurationError("proxy must be the URL of an HTTP proxy, such as http://user:password@proxy:8080")
+    return value
+
+
+def _is_proxy(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname or "", parts.port
+    except ValueError:  # such as a port that is no number
+        return False
+    if parts.scheme not in ("http", "https") or not re.fullmatch(r"[\w.:%-]+", host):
+        return False
+    return url.isprintable() and " " not in url  # printable: no lone surrogate, no line break
+
+
+def _clock(value: Any) -> Clock:
+    if not all(callable(getattr(value, name, None)) for name in ("monotonic", "sleep")):
+        raise ModelInvalidRequestError(
+            f"clock must have monotonic() and async sleep(seconds), which a {type(value).__name__} has not"
+        )
+    clock: Clock = value
+    return clock
 
 
 def _at_least_1(name: str, value: Any) -> int:

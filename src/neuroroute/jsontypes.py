@@ -11,6 +11,11 @@ def is_text(value: object) -> TypeGuard[str]:
     return isinstance(value, str)
 
 
+def is_number(value: object) -> TypeGuard[float]:
+    """A number; True and False are none."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
 def is_mapping(value: object) -> TypeGuard[Mapping[Any, Any]]:
     """A dict or the like; what its keys are is still to be seen."""
     return isinstance(value, Mapping)

@@ -6,16 +6,19 @@ go to and from JSON with ``msgspec.json`` in the shape that ``/v1/chat/completio
 
 from __future__ import annotations
 
-import base64
-import os
-from pathlib import Path
+from collections.abc import Iterable
 from typing import Any, ClassVar, Literal, TypeAlias
 
 import msgspec
 from msgspec.structs import force_setattr
 
 from neuroroute.errors import ModelInvalidRequestError
-from neuroroute.jsontypes import is_array, is_mapping, is_series, is_text
+from neuroroute.jsontypes import is_mapping, is_series
+from neuroroute.parts import Content as Content
+from neuroroute.parts import ContentPart as ContentPart
+from neuroroute.parts import ImagePart as ImagePart
+from neuroroute.parts import TextPart as TextPart
+from neuroroute.parts import content_of, kind_of, plain_text, refused
 
 Role: TypeAlias = Literal["system", "user", "assistant", "function", "tool"]
 
@@ -28,6 +31,10 @@ class FunctionCall(msgspec.Struct, frozen=True, kw_only=True):
     arguments: str = "{}"
     """The arguments as JSON text, as the model wrote them."""
 
+    def __post_init__(self) -> None:
+        force_setattr(self, "name", plain_text(self.name, "name of a call"))
+        force_setattr(self, "arguments", plain_text(self.arguments, "arguments of a call (JSON)"))
+
 
 class ToolCall(msgspec.Struct, frozen=True, kw_only=True):
     """One call of a tool."""
@@ -36,67 +43,16 @@ class ToolCall(msgspec.Struct, frozen=True, kw_only=True):
     """What its result has to name."""
     type: str = "function"
     function: FunctionCall
-    """What to call."""
-
-
-class TextPart(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="text"):
-    """A piece of text in a message of several parts."""
-
-    text: str
-
-
-class ImageURL(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Where an image is: for LM Studio always a base64 data URL."""
-
-    url: str
-    detail: str | None = None
-
-
-class ImagePart(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="image_url"):
-    """An image in a message, as a base64 data URL of a PNG or JPEG: LM Studio takes nothing else.
-
-    Make one from a file, bytes or a data URL with :meth:`of`.
-    """
-
-    image_url: ImageURL
+    """What to call; a dict of the same shape is taken, too."""
 
     def __post_init__(self) -> None:
-        if not self.image_url.url.startswith(_DATA_URLS):
-            raise ModelInvalidRequestError(
-                "image_url.url must be a base64 data URL of a PNG or JPEG",
-                hint="Make it with ImagePart.of(path, bytes or data URL); LM Studio fetches no URLs.",
-            )
-
-    @classmethod
-    def of(cls, source: str | os.PathLike[str] | bytes) -> ImagePart:
-        """An image from a PNG or JPEG file, its bytes, or a data URL.
-
-        Args:
-            source: a path, the file's bytes, or a text that begins with ``data:``.
-
-        Raises:
-            ModelInvalidRequestError: the file cannot be read, or is neither PNG nor JPEG.
-        """
-        if isinstance(source, str) and source.startswith("data:"):
-            return cls(image_url=ImageURL(url=source))
-        if not isinstance(source, bytes):
+        force_setattr(self, "id", plain_text(self.id, "id of a call"))
+        force_setattr(self, "type", plain_text(self.type, "type of a call"))
+        if type(self.function) is not FunctionCall:
             try:
-                source = Path(source).read_bytes()
-            except (OSError, TypeError, ValueError) as error:
-                raise ModelInvalidRequestError(f"the image cannot be read: {error}") from error
-        for magic, kind in _MAGIC:
-            if source.startswith(magic):
-                return cls(image_url=ImageURL(url=f"data:{kind};base64,{base64.b64encode(source).decode()}"))
-        raise ModelInvalidRequestError(
-            "the image is neither PNG nor JPEG", hint="Convert it first: LM Studio takes no other format."
-        )
-
-
-_MAGIC = ((b"\x89PNG\r\n\x1a\n", "image/png"), (b"\xff\xd8\xff", "image/jpeg"))
-_DATA_URLS = ("data:image/png;base64,", "data:image/jpeg;base64,", "data:image/jpg;base64,")
-
-ContentPart: TypeAlias = TextPart | ImagePart
-Content: TypeAlias = str | tuple[ContentPart, ...]
+                force_setattr(self, "function", msgspec.convert(self.function, FunctionCall))
+            except msgspec.ValidationError as error:
+                raise refused("function of a call", error) from error
 
 
 class ChatMessage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, dict=True, tag_field="role"):
@@ -111,9 +67,9 @@ class ChatMessage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True,
     """Who speaks; passes through on every role."""
 
     def __post_init__(self) -> None:
-        force_setattr(self, "content", _content(self.content))
-        if self.name is not None and not is_text(self.name):
-            raise ModelInvalidRequestError(f"name must be a text, not {_kind(self.name)}")
+        force_setattr(self, "content", content_of(self.content))
+        if self.name is not None:
+            force_setattr(self, "name", plain_text(self.name, "name"))
 
     @property
     def text(self) -> str:
@@ -154,7 +110,7 @@ class AssistantMessage(ChatMessage, frozen=True, kw_only=True, tag="assistant"):
             force_setattr(self, "function_call", msgspec.convert(self.function_call, FunctionCall | None))
             force_setattr(self, "tool_calls", msgspec.convert(self.tool_calls or (), tuple[ToolCall, ...]))
         except msgspec.ValidationError as error:
-            raise _refused("an assistant message's calls", error) from error
+            raise refused("an assistant message's calls", error) from error
 
 
 class FunctionMessage(ChatMessage, frozen=True, kw_only=True, tag="function"):
@@ -176,44 +132,33 @@ class ToolMessage(ChatMessage, frozen=True, kw_only=True, tag="tool"):
     tool_call_id: str
     """The id of the call that this is the result of."""
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        force_setattr(self, "tool_call_id", plain_text(self.tool_call_id, "tool_call_id"))
+
 
 AnyMessage: TypeAlias = SystemMessage | UserMessage | AssistantMessage | FunctionMessage | ToolMessage
 _KINDS = (SystemMessage, UserMessage, AssistantMessage, FunctionMessage, ToolMessage)
 _ROLES = ("system", "user", "assistant", "function", "tool")
 
 
-def _kind(value: object) -> str:
-    # What was said may be secret and errors are logged: they name the kind of a wrong value, never the value.
-    if isinstance(value, (list, tuple)):
-        return "an empty list"
-    return "None" if value is None else f"a value of type {type(value).__name__}"
+_KEYS = frozenset(("role", "content", "name", "function_call", "tool_calls", "tool_call_id"))
+_LEFT_OUT = frozenset(("refusal", "annotations", "audio", "parsed", "reasoning", "reasoning_content"))
+"""Of an assistant's message, as LM Studio or another SDK gives it: no part of what is sent again."""
 
 
-def _content(value: Any) -> Content:
-    if is_text(value):
-        return value
-    if not is_array(value) or not value:
-        raise ModelInvalidRequestError(f"content must be a text or a list of parts, not {_kind(value)}")
-    return tuple(_part(part) for part in value)
+def _check_keys(keys: Iterable[Any], role: object, field: str) -> None:
+    known = _KEYS | _LEFT_OUT if role == "assistant" else _KEYS
+    unknown = next((key for key in keys if key not in known), None)
+    if unknown is None:
+        return
+    import difflib  # only for a mistake
 
-
-def _part(value: Any) -> ContentPart:
-    if isinstance(value, (TextPart, ImagePart)):
-        return value
-    if isinstance(value, str):
-        return TextPart(text=value)
-    try:
-        part: ContentPart = msgspec.convert(value, ContentPart)
-    except msgspec.ValidationError as error:
-        raise _refused("a part of content", error) from error
-    return part
-
-
-def _refused(what: str, error: msgspec.ValidationError) -> ModelInvalidRequestError:
-    cause = error.__cause__  # an error of ours that msgspec wrapped
-    if isinstance(cause, ModelInvalidRequestError):
-        return ModelInvalidRequestError(f"{what}: {cause.message}", hint=cause.hint)
-    return ModelInvalidRequestError(f"{what}: {error}")
+    near = difflib.get_close_matches(str(unknown), _KEYS, 1)
+    raise ModelInvalidRequestError(
+        f"{field} has the unknown key {unknown!r:.40}" + (f"; did you mean {near[0]!r}?" if near else ""),
+        hint=f"What a message may have: {', '.join(sorted(_KEYS))}.",
+    )
 
 
 def message_from(value: Any, field: str = "message") -> AnyMessage:
@@ -229,19 +174,23 @@ def message_from(value: Any, field: str = "message") -> AnyMessage:
     if isinstance(value, _KINDS):
         return value
     if not is_mapping(value):
-        raise ModelInvalidRequestError(f"{field} must be a message or a dict, not {_kind(value)}")
+        raise ModelInvalidRequestError(f"{field} must be a message or a dict, not {kind_of(value)}")
     role = value.get("role")
     if role == "developer":
         return message_from({**value, "role": "system"}, field)
     if role not in _ROLES:
         raise ModelInvalidRequestError(f"{field}.role is {role!r:.40}; it must be one of {', '.join(_ROLES)}")
+    if not value.keys() <= _KEYS:
+        _check_keys(value, role, field)
     content = value.get("content")
     if content is None and role == "assistant":  # nothing but calls, as other SDKs write it
         content = ""
     try:
-        message: AnyMessage = msgspec.convert({**value, "content": _content(content)}, AnyMessage)
+        given = {key: item for key, item in value.items() if item is not None}  # other SDKs write None for "no calls"
+        given |= {"role": plain_text(role, "role"), "content": content_of(content)}
+        message: AnyMessage = msgspec.convert(given, AnyMessage)
     except msgspec.ValidationError as error:
-        raise _refused(field, error) from error
+        raise refused(field, error) from error
     except ModelInvalidRequestError as error:
         raise ModelInvalidRequestError(f"{field}: {error.message}", hint=error.hint) from error
     return message
@@ -266,7 +215,7 @@ class MessageReader:
             ModelInvalidRequestError: names the message by its place.
         """
         if not is_series(values):
-            raise ModelInvalidRequestError(f"messages must be a list of messages, not {_kind(values)}")
+            raise ModelInvalidRequestError(f"messages must be a list of messages, not {kind_of(values)}")
         known = self._known
         messages: list[AnyMessage] = []
         for index, value in enumerate(values):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal, TypeAlias, TypedDict
 
 import msgspec
 
 from neuroroute.errors import ModelInvalidRequestError
-from neuroroute.jsontypes import is_array, is_mapping, is_text
+from neuroroute.jsontypes import is_array, is_mapping, is_number, is_text
 from neuroroute.messages import ChatMessage
 from neuroroute.shapes.shape import AnswerShape
 from neuroroute.tools.definitions import FunctionDefinition
@@ -123,9 +124,7 @@ class _Rule(msgspec.Struct, frozen=True):
 
 def _number(low: float, high: float = 1e308, *, open_low: bool = False) -> Check:
     def check(value: Any) -> bool:
-        if isinstance(value, bool) or not isinstance(value, (int, float)):
-            return False
-        return (low < value if open_low else low <= value) and value <= high
+        return is_number(value) and (low < value if open_low else low <= value) and value <= high
 
     return check
 
@@ -149,14 +148,31 @@ def _biases(value: Any) -> bool:
 
 def _headers(value: Any) -> bool:
     return is_mapping(value) and all(
-        _one_line(name) and _one_line(text) and name.lower() not in _FRAMING for name, text in value.items()
+        _header_name(name) and _one_line(text) and name.lower() not in _FRAMING for name, text in value.items()
     )
 
 
 _FRAMING = frozenset(
-    ("connection", "content-encoding", "content-length", "expect", "te", "trailer", "transfer-encoding", "upgrade")
+    (
+        "accept-encoding",
+        "connection",
+        "content-encoding",
+        "content-length",
+        "expect",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    )
 )
-"""Headers that say how a request is sent; wrong ones would break the connection."""
+"""Headers that say how a request and its answer are sent; wrong ones would break the connection or the answer."""
+
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+"""What the name of a header is. Source: RFC 9110, 5.6.2."""
+
+
+def _header_name(value: Any) -> bool:
+    return is_text(value) and _TOKEN.fullmatch(value) is not None
 
 
 def _one_line(value: Any) -> bool:
@@ -206,7 +222,9 @@ _RULES: dict[str, _Rule] = {
     "ttl": _Rule(_integer(1), "a whole number of seconds of at least 1"),
     "draft_model": _Rule(_text, "a model id"),
     "extra": _Rule(lambda value: is_mapping(value) and all(map(_text, value)), "a dict of fields of the body"),
-    "extra_headers": _Rule(_headers, "a dict of printable ASCII texts, none of them about how the request is sent"),
+    "extra_headers": _Rule(
+        _headers, "a dict of HTTP header names to printable ASCII texts, none about how data is sent"
+    ),
 }
 _MEANS_NOTHING = frozenset(name for name, rule in _RULES.items() if rule.default is not None) - {"system_message"}
 """Options that None leaves at their default."""

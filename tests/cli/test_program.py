@@ -8,11 +8,13 @@ import os
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 from click.testing import CliRunner
 
 from neuroroute.cli.program import program
+from neuroroute.engine import ModelFile, Progress, model_file, server
 from neuroroute.simulator import Answer, Fail, StreamFault
 
 PNG = base64.b64decode(
@@ -101,6 +103,14 @@ def test_ask_sends_images(run_here, lmstudio, tmp_path):
     kinds = [part["type"] for part in sent(lmstudio)["messages"][-1]["content"]]
     assert kinds == ["text", "image_url"]
     assert not sent(lmstudio).get("stream")
+
+
+def test_an_image_alone_can_be_asked(run_here, lmstudio, tmp_path):
+    """--image without words sends the image, and no empty text beside it."""
+    (tmp_path / "a.png").write_bytes(PNG)
+    lmstudio.models[0].vision = True
+    assert run_here("ask", "--image", str(tmp_path / "a.png")).exit_code == 0
+    assert [part["type"] for part in sent(lmstudio)["messages"][-1]["content"]] == ["image_url"]
 
 
 def test_ask_json_is_one_object(run_here, lmstudio):
@@ -253,6 +263,39 @@ def test_ask_and_demo_on_the_real_model(run, engine):
     remembered = shown.stdout.split("> What is my robot called?")[1].split(">")[0]
     assert "Marvin" in remembered
     assert "neuroroute chat" in shown.stdout
+
+
+@pytest.mark.engine
+@pytest.mark.parametrize(
+    ("source", "whence"), [("cache", ""), ("lmstudio", ", from LM Studio's file {}"), ("named", ", from your file {}")]
+)
+def test_one_line_says_what_answers(run_here, monkeypatch, source, whence):
+    """Where the embedded engine answers, asked for or not, one line on stderr names its model, and whose that is."""
+    found = model_file()
+    monkeypatch.setattr(server, "model_file", lambda *_: ModelFile(found.path, source))
+    told = run_here("ask", "Hi", "--engine", "embedded", "--max-tokens=5")
+    model = "qwen2.5-coder-0.5b-instruct" if source == "cache" else found.path.stem
+    told_of_engine = [line for line in told.stderr.splitlines() if "llama.cpp" in line]
+    assert told_of_engine == [f"Answering with the embedded {model} (llama.cpp){whence.format(found.path)}."]
+
+
+def test_a_wrong_model_ends_the_download_at_once(run_here, monkeypatch):
+    """A model that the embedded engine does not have is refused before its own is fetched, in one message."""
+    fetched = []
+
+    def downloading(_, on_progress):
+        for step in range(5):
+            on_progress(Progress("download", step, 5))
+            fetched.append(step)
+            time.sleep(0.05)  # the event loop's turn; it is in another thread
+        raise AssertionError("all was downloaded")
+
+    monkeypatch.setattr(server, "model_file", downloading)
+    told = run_here("ask", "Hi", "--engine", "embedded", "--model", "foo")
+    assert told.exit_code == 2
+    assert len(fetched) < 5
+    assert "Leave --model foo out" in told.stderr
+    assert "Traceback" not in told.stderr
 
 
 @pytest.mark.engine

@@ -303,6 +303,32 @@ async def test_cancelled_while_downloading(monkeypatch: pytest.MonkeyPatch) -> N
     assert ended
 
 
+async def test_progress_that_fails_while_downloading(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the callback raises ends the download at once, and is what start() raises; the event loop hears nothing."""
+    told, complaints = 0, []
+    fetched: list[int] = []
+
+    def five_steps(_path: object, on_progress: Callable[[Progress], object]) -> models.ModelFile:
+        for step in range(5):
+            on_progress(Progress("download", step, 5))
+            fetched.append(step)
+            time.sleep(0.05)  # the event loop's turn; it is in another thread
+        raise AssertionError("all was downloaded")
+
+    def fail(step: Progress) -> None:
+        nonlocal told
+        told += 1
+        raise LookupError("not this model")
+
+    monkeypatch.setattr(server, "model_file", five_steps)
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
+    engine = EmbeddedEngine(on_progress=fail)
+    with pytest.raises(LookupError, match="not this model"):
+        await engine.start()
+    assert (told, complaints, repr(engine)) == (1, [], "<EmbeddedEngine failed to start>")
+    assert len(fetched) < 5
+
+
 async def test_start_without_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the extra, start() says what to install."""
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
@@ -310,8 +336,15 @@ async def test_start_without_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
         await EmbeddedEngine().start()
 
 
-@pytest.mark.parametrize("argument", ["context_length", "parallel", "start_timeout_ms"])
-def test_arguments_are_checked(argument: str) -> None:
+@pytest.mark.parametrize(
+    ("argument", "value"),
+    [
+        *[("context_length", value) for value in (0, -1, "x", 1.5, True, None)],
+        *[("parallel", value) for value in (0, "2", 1.5, True)],
+        *[("start_timeout_ms", value) for value in (0, "x", True, float("nan"), float("inf"))],
+    ],
+)
+def test_arguments_are_checked(argument: str, value: Any) -> None:
     """A number that cannot be is refused at construction, by its name."""
-    with pytest.raises(ConfigurationError, match=f"{argument} should be more than 0"):
-        EmbeddedEngine(**{argument: 0})  # type: ignore[arg-type]
+    with pytest.raises(ConfigurationError, match=f"{argument} should be .* more than 0, not {value!r}"):
+        EmbeddedEngine(**{argument: value})

@@ -51,6 +51,7 @@ EXPECTED = {
     "overflow_mid_generation": OVERFLOW,
     "token_missing": UNAUTHORISED,
     "token_malformed": UNAUTHORISED,
+    "token_without_mcp": UNAUTHORISED,
     "native_unknown_key": INVALID,
     "native_reasoning_value": INVALID,
     "native_missing_field": INVALID,
@@ -65,6 +66,9 @@ EXPECTED = {
     "embeddings_by_llm": INVALID,
 }
 """What each row of the catalogue is to us; a row that is missing here fails its test."""
+
+WORDS_UNKNOWN = {"token_without_mcp"}
+"""Cases of which only the status is known, so that only that tells what they are."""
 
 NUMBERS = {
     "overflow_early": (5228, 4096),
@@ -84,7 +88,7 @@ def test_every_row_of_the_catalogue(case: ErrorCase) -> None:
     assert (error.status, error.message) == (case.status, case.message)
 
 
-@pytest.mark.parametrize("case", CATALOGUE, ids=str)
+@pytest.mark.parametrize("case", [case for case in CATALOGUE if case.name not in WORDS_UNKNOWN], ids=str)
 def test_every_row_inside_a_success(case: ErrorCase) -> None:
     """The same words mean the same inside a 200 and in an event of a stream, in the envelope that events have."""
     event = json.dumps({"error": {"message": case.message}, "message": case.message}).encode()
@@ -126,6 +130,12 @@ def test_the_numbers_of_an_overflow(name: str, numbers: tuple[int | None, int | 
             True,
         ),
         (504, b"[1]", "MODEL_TIMEOUT", True),
+        (400, b'{"error":"Error loading model: bad magic"}', "MODEL_INVALID_REQUEST", False),
+        (400, b'{"error":"The model is loading"}', "MODEL_UNAVAILABLE", True),
+        (401, b'{"error":"API key is required"}', "MODEL_AUTHENTICATION", False),
+        (402, b'{"error":"Payment is required"}', "MODEL_QUOTA_EXCEEDED", False),
+        (503, b'{"error":"A restart is required"}', "MODEL_UNAVAILABLE", True),
+        (500, b'{"error":"\\"messages.content\\" is required"}', "MODEL_INVALID_REQUEST", False),
     ],
 )
 def test_status_where_the_words_say_nothing(status: int, body: bytes, code: str, retryable: bool) -> None:

@@ -46,13 +46,14 @@ def question(words: Sequence[str], piped: str, images: Sequence[str]) -> UserMes
     """
     prompt = " ".join(word for word in words if word != "-")
     text = "\n\n".join(part for part in (prompt.strip(), piped.strip("\r\n")) if part.strip())
-    if not text:
+    if not text and not images:
         raise ModelInvalidRequestError(
             "there is nothing to ask", hint='Give a question, as in: neuroroute ask "Why is the sky blue?"'
         )
     if not images:
         return UserMessage(content=text)
-    return UserMessage(content=(TextPart(text=text), *map(ImagePart.of, images)))
+    said = (TextPart(text=text),) if text else ()
+    return UserMessage(content=(*said, *map(ImagePart.of, images)))
 
 
 def as_object(response: ModelResponse) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import Any
 
 from rich.text import Text
 
+from neuroroute.cli.opening import origin
 from neuroroute.cli.progress import EngineProgress
 from neuroroute.cli.streams import consoles
 from neuroroute.engine import EmbeddedEngine
@@ -44,7 +45,7 @@ async def _serve(command: Sequence[str], **options: Any) -> int:
             return await _run(command, embedded.url)
         console.file.write(embedded.url + "\n")
         console.file.flush()
-        aside.print(Text(f"{embedded.model_id} answers there. Ctrl-C stops it.", style="dim"))
+        aside.print(Text(f"{embedded.model_id} answers there{origin(embedded)}. Ctrl-C stops it.", style="dim"))
         await asyncio.Event().wait()
     finally:
         await embedded.aclose()

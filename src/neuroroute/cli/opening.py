@@ -75,6 +75,15 @@ async def opened(wish: Wish, aside: Console, *, needs_model: bool = True) -> Asy
         yield Line(adapter, f"{adapter.model_id}, LM Studio at {_host(choice)}")
 
 
+def origin(engine: EmbeddedEngine) -> str:
+    """Where its model comes from, to be appended to a sentence; nothing for the model that NeuroRoute brings."""
+    model = engine.model
+    if model is None or model.packaged:
+        return ""
+    whose = "LM Studio's" if model.source == "lmstudio" else "your"
+    return f", from {whose} file {model.path}"
+
+
 def lm_studio_answers(host: str = DEFAULT_HOST) -> bool:
     """Whether an LM Studio, or what looks like one, answers there; takes half a second at most per address."""
     for path in ("/lmstudio-greeting", "/v1/models"):
@@ -117,9 +126,10 @@ async def _embedded(choice: Choice, model: str | None, aside: Console) -> AsyncG
                     f"{engine.model_id}",
                     hint=f"Leave --model {model} out, or start LM Studio's server.",
                 )
-            if step.phase == "load" and step.done == 0 and choice.why:
+            if step.phase == "load" and step.done == 0:
+                why = f"{choice.why}; answering" if choice.why else "Answering"
                 aside.print(
-                    Text(f"{choice.why}; answering with the embedded {engine.model_id} (llama.cpp).", style="dim")
+                    Text(f"{why} with the embedded {engine.model_id} (llama.cpp){origin(engine)}.", style="dim")
                 )
             progress(step)
 

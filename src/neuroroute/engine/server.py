@@ -12,6 +12,7 @@ from neuroroute.engine.process import EngineProcess, cores
 from neuroroute.engine.progress import OnProgress, Progress
 from neuroroute.engine.wheels import PACKAGED
 from neuroroute.errors import ConfigurationError
+from neuroroute.jsontypes import is_number
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,7 +34,8 @@ class EmbeddedEngine:
         context_length: Tokens, which requests that run at the same time share.
         parallel: How many requests run at the same time; more wait in the engine.
         api_token: Requests must carry it as a Bearer token.
-        on_progress: Called on the event loop while the model is downloaded (once, 491 MB) and loaded.
+        on_progress: Called on the event loop while the model is downloaded (once, 491 MB) and loaded; what it raises
+            ends the start.
         start_timeout_ms: Milliseconds that loading may take; a download has all the time it needs.
 
     It can be started again after it was closed or has died. All its calls belong to one event loop.
@@ -50,10 +52,13 @@ class EmbeddedEngine:
         on_progress: OnProgress | None = None,
         start_timeout_ms: float = 120_000,
     ) -> None:
-        numbers = {"context_length": context_length, "parallel": parallel, "start_timeout_ms": start_timeout_ms}
-        for name, value in numbers.items():
-            if value <= 0:
-                raise ConfigurationError(f"{name} should be more than 0, not {value!r}")
+        for name, count in (("context_length", context_length), ("parallel", parallel)):
+            if type(count) is not int or count <= 0:
+                raise ConfigurationError(f"{name} should be a whole number of more than 0, not {count!r:.60}")
+        if not is_number(start_timeout_ms) or not 0 < start_timeout_ms <= 1e12:
+            raise ConfigurationError(
+                f"start_timeout_ms should be milliseconds of more than 0, not {start_timeout_ms!r:.60}"
+            )
         self._model_path = model_path
         self._wanted_id = model_id
         self._context_length = context_length
@@ -144,21 +149,33 @@ class EmbeddedEngine:
 
     async def _obtain_model(self) -> ModelFile:
         loop, abandoned = asyncio.get_running_loop(), threading.Event()
+        raised: list[Exception] = []
+
+        def tell(step: Progress) -> None:
+            if abandoned.is_set():
+                return
+            try:
+                self._tell(step)
+            except Exception as error:  # noqa: BLE001 - raised below; here it would end with the loop's exception handler
+                raised.append(error)
+                abandoned.set()
 
         def progress(step: Progress) -> None:
             # Called in the thread: raising is how a download is ended.
             if abandoned.is_set():
                 raise asyncio.CancelledError
-            if self._on_progress is not None:
-                loop.call_soon_threadsafe(self._on_progress, step)
+            loop.call_soon_threadsafe(tell, step)
 
         work = asyncio.ensure_future(asyncio.to_thread(model_file, self._model_path, progress))
         try:
-            return await asyncio.shield(work)
+            await asyncio.wait([work])
         except asyncio.CancelledError:
             abandoned.set()
             await asyncio.wait([work])
             raise
+        if raised:
+            raise raised[0]
+        return work.result()
 
     def _tell(self, step: Progress) -> None:
         if self._on_progress is not None:

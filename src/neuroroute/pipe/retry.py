@@ -11,6 +11,7 @@ from random import Random
 import msgspec
 
 from neuroroute.errors import LMStudioError, ModelInvalidRequestError
+from neuroroute.jsontypes import is_number
 from neuroroute.pipe.reply import Clock, Layer, Reply, Send
 from neuroroute.requests import ChatRequest
 
@@ -25,7 +26,7 @@ class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
     """Milliseconds; no back-off of ours is longer (what a server asks for may be)."""
 
     def __post_init__(self) -> None:
-        if isinstance(self.max_backoff, bool) or not 0 <= self.max_backoff < float("inf"):
+        if not is_number(self.max_backoff) or not 0 <= self.max_backoff < float("inf"):
             raise ModelInvalidRequestError("RetryPolicy.max_backoff must be a number of milliseconds of at least 0")
 
 

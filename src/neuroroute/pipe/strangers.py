@@ -1,4 +1,7 @@
-"""The one gate where aiohttp's errors and the system's become ours."""
+"""The one gate where aiohttp's errors and the system's become ours.
+
+Words of theirs that may show a URL are left out: a proxy's holds its password.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +40,7 @@ def translated(error: Exception, connect_timeout_ms: float = 0) -> LMStudioError
     if isinstance(error, aiohttp.ServerDisconnectedError | OSError | aiohttp.ClientConnectionError):
         return NetworkError(f"the connection was lost before an answer: {str(error) or type(error).__name__}")
     if isinstance(error, aiohttp.InvalidURL):
-        return ConfigurationError(f"base_url cannot be used: {error}")
+        return ConfigurationError("an address cannot be used", hint="Check base_url and proxy.")
     if isinstance(error, aiohttp.ClientError):
         return MalformedResponseError(f"what answered does not speak HTTP as it should: {type(error).__name__}")
-    return ConfigurationError(f"the request cannot be sent: {error}")
+    return ConfigurationError("the request cannot be sent", hint="Check base_url, proxy and extra_headers.")

@@ -191,6 +191,14 @@ _ACCESS = (
         _encode({"error": {"type": "invalid_request", "code": "invalid_api_key", "message": _UNAUTHORISED}}),
     ),
     malformed_token("sk-bogus-EXAMPLE"),
+    object_error(  # the status is known, its body is a guess
+        "token_without_mcp",
+        "The provided LM Studio API token does not have permission to use MCP servers.",
+        status=403,
+        endpoint="native",
+        type="invalid_request",
+        code="insufficient_permissions",
+    ),
 )
 
 _NATIVE = (

@@ -8,13 +8,26 @@ from typing import Any, cast
 import msgspec
 
 from neuroroute.errors import ModelInvalidRequestError
+from neuroroute.jsontypes import is_mapping
 from neuroroute.messages import AnyMessage, MessageReader, message_from
 from neuroroute.requests import ChatRequest, history, with_system
 from neuroroute.responses import Note
 from neuroroute.tools.offer import Offer, offered
 from neuroroute.wire.adapt import adapted
 
-_encode = msgspec.json.Encoder().encode
+
+def _base(value: Any) -> Any:
+    """What JSON has for a value of which msgspec knows only the base: of a str, float (NumPy's), int or mapping."""
+    if isinstance(value, str):
+        return str.__str__(value)
+    if isinstance(value, (float, int)):
+        return float(value) if isinstance(value, float) else int(value)
+    if is_mapping(value):
+        return dict(value)
+    raise NotImplementedError  # msgspec then names the type
+
+
+_encode = msgspec.json.Encoder(enc_hook=_base).encode
 
 _SENT_AS_THEY_ARE = (
     "max_tokens",

@@ -68,13 +68,14 @@ _ROWS = (
     _row(r"model (was )?(reloaded|unloaded)", ModelUnavailableError),
     _row(r"engine protocol|channel error", ModelUnavailableError),
     _row(r"model has crashed", ModelUnavailableError),
-    _row(r"loading model|model is loading", ModelUnavailableError),
+    _row(r"^loading model|model is loading", ModelUnavailableError),
     _row(r"api token is required|malformed lm studio api token", ModelAuthenticationError),
     _row(r"vision add-on is not loaded|image input is not supported", ModelInvalidRequestError, hint=_VISION),
     _row(
         r"response_format\.type' must be|invalid tool_choice type|invalid 'messages' in payload"
         r"|must be a base64 encoded image|'input' field must be|unrecognized key|reasoning setting .* is not supported"
-        r"|is required$|could not find stored response|previous_response_not_found|build chat history chain",
+        r'|^"[\w.]+" is required$'
+        r"|could not find stored response|previous_response_not_found|build chat history chain",
         ModelInvalidRequestError,
     ),
 )
