@@ -7,6 +7,7 @@ which every client passes on untouched:
     bench-ns                one JSON reply of about 600 bytes
     bench-c<N>-b<B>-p<P>    N content chunks, B events a send (0: as many as fit 64 KiB), a send every P microseconds
                             (0: as fast as the client reads)
+    bench-t<F>-b<B>-p<P>    two tool calls, F fragments of arguments each, sent likewise
     bench-hang              no answer at all
 
 Each event is one HTTP chunk, as LM Studio sends them.
@@ -21,13 +22,14 @@ import os
 import re
 import sys
 import threading
+from collections.abc import Iterator
 
 from workload import WORDS
 
 _SENDS_PER_TURN = 8
 """Sends that one connection gets before the next has its turn."""
 
-_MODEL = re.compile(rb"bench-(ns|hang|c(\d+)-b(\d+)-p(\d+))")
+_MODEL = re.compile(rb"bench-(ns|hang|([ct])(\d+)-b(\d+)-p(\d+))")
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 _ABOUT = {"id": "chatcmpl-b4wqz3y7d0e9k2m5n8p1r", "created": 1767225600, "model": "qwen2.5-7b-instruct"}
 _ANSWER = (
@@ -80,16 +82,29 @@ def _event(choices: list[object], **more: object) -> bytes:
     return b"data: %b\n\n" % _json({**about, "choices": choices, **more})
 
 
+def _texts(count: int) -> Iterator[dict[str, object]]:
+    for number in range(count):
+        yield {"role": "assistant", "content": WORDS[number % len(WORDS)]}
+
+
+def _calls(fragments: int) -> Iterator[dict[str, object]]:
+    for index, name in enumerate(("get_weather", "search_web")):
+        begun = {"index": index, "id": f"38107625{index}", "type": "function"}
+        yield {"role": "assistant", "tool_calls": [{**begun, "function": {"name": name, "arguments": ""}}]}
+        pieces = ['{"k0": 0', *(f', "k{at}": "v{at}"' for at in range(1, fragments - 1)), "}"]
+        for piece in pieces:
+            yield {"tool_calls": [{"index": index, "function": {"arguments": piece}}]}
+
+
 @functools.cache
-def _stream(chunks: int, batch: int, usage: bool) -> list[bytes]:
+def _stream(tools: bool, count: int, batch: int, usage: bool) -> list[bytes]:
     """The sends of a stream."""
-    events = []
-    for number in range(chunks):
-        delta = {"role": "assistant", "content": WORDS[number % len(WORDS)]}
-        events.append(_event([{"index": 0, "delta": delta, "logprobs": None, "finish_reason": None}]))
-    events.append(_event([{"index": 0, "delta": {}, "logprobs": None, "finish_reason": "stop"}]))
+    deltas = _calls(count) if tools else _texts(count)
+    choices = [{"index": 0, "delta": delta, "logprobs": None, "finish_reason": None} for delta in deltas]
+    end = {"index": 0, "delta": {}, "logprobs": None, "finish_reason": "tool_calls" if tools else "stop"}
+    events = [_event([choice]) for choice in [*choices, end]]
     if usage:
-        counts = {"prompt_tokens": 24, "completion_tokens": chunks, "total_tokens": chunks + 24}
+        counts = {"prompt_tokens": 24, "completion_tokens": count, "total_tokens": count + 24}
         events.append(_event([], usage=counts))
     events.append(b"data: [DONE]\n\n")
     framed = [b"%x\r\n%b\r\n" % (len(event), event) for event in events]
@@ -162,8 +177,8 @@ class _Connection(asyncio.Protocol):
         elif model[1] == b"ns":
             self._transport.write(_CHAT)
         elif model[1] != b"hang":
-            chunks, batch, pace = (int(model[group]) for group in (2, 3, 4))
-            self._sends, self._sent = _stream(chunks, batch, b"include_usage" in asked), 0
+            count, batch, pace = (int(model[group]) for group in (3, 4, 5))
+            self._sends, self._sent = _stream(model[2] == b"t", count, batch, b"include_usage" in asked), 0
             self._pace = pace / 1e6
             self._play()
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from cancelling import cancelled_at_random
 from contenders import make
-from workload import SCENARIOS, SMALL, Contender, Scenario, check_answer, check_stream, history
+from workload import SCENARIOS, SMALL, Contender, Scenario, check_answer, check_calls, check_stream, history
 
 LONGEST_SECONDS = 120
 """A measurement that takes longer has hung."""
@@ -49,7 +49,13 @@ class Measurer:
                 left -= 1
                 check_stream(*await self._client.stream(messages, scenario.model), scenario.chunks)
 
-        work = streams if scenario.chunks else chats
+        async def tools() -> None:
+            nonlocal left
+            while left > 0:
+                left -= 1
+                check_calls(await self._client.tools(messages, scenario.model), scenario.fragments)
+
+        work = streams if scenario.chunks else tools if scenario.fragments else chats
         gc.collect()
         wall, cpu = perf_counter(), process_time()
         async with asyncio.timeout(LONGEST_SECONDS):

@@ -20,11 +20,30 @@ _LINE = (
     "\tthe loop reads one record, checks it, and hands it on; nothing else happens there.\n"
 )
 
+TOOLS: list[dict[str, Any]] = [
+    {
+        "type": "function",
+        "function": {
+            "name": name,
+            "description": description,
+            "parameters": {
+                "type": "object",
+                "properties": {"k0": {"type": "integer"}, "k1": {"type": "string"}},
+                "required": ["k0"],
+            },
+        },
+    }
+    for name, description in (("get_weather", "The weather in a city"), ("search_web", "Search the web for a query"))
+]
+
 ANSWER_CHARACTERS = 181
 ANSWER_TOKENS = 66
 WORDS = (" the", " quick", " brown", " fox", " jumps", " over", " a", " lazy")
 WORDS += (" dog", ",", " quietly", " \u00e9t\u00e9", " and", "\n", ' "so"', " on")
 """The chunks of a stream, over and over."""
+
+
+Calls = list[tuple[str, dict[str, Any]]]
 
 
 class Contender(Protocol):
@@ -38,6 +57,9 @@ class Contender(Protocol):
 
     async def stream(self, messages: list[dict[str, Any]], model: str) -> tuple[int, int]:
         """A streamed answer, taken chunk by chunk: how many had text, and their characters."""
+
+    async def tools(self, messages: list[dict[str, Any]], model: str) -> Calls:
+        """Two streamed calls: each one's name, and its arguments, decoded."""
 
     async def close(self) -> None:
         """Closes its connections."""
@@ -53,6 +75,8 @@ class Scenario(NamedTuple):
     chunks: int = 0
     """Chunks of each stream; 0 means whole answers."""
     long_history: bool = False
+    fragments: int = 0
+    """Fragments of each of two streamed tool calls; 0 means no tools."""
 
     @property
     def unit(self) -> str:
@@ -65,6 +89,7 @@ SCENARIOS = {
     "c64": Scenario("64 small requests at once", "bench-ns", at_once=64),
     "hist": Scenario("a history of 200 messages, 200 KB", "bench-ns", long_history=True),
     "chunk": Scenario("a stream of 2000 chunks, coalesced", "bench-c2000-b0-p0", chunks=2000),
+    "tools": Scenario("two streamed tool calls of 40 fragments each", "bench-t40-b1-p0", fragments=40),
     "s32": Scenario("32 streams of 500 chunks at once", "bench-c500-b1-p0", at_once=32, chunks=500),
 }
 
@@ -83,6 +108,13 @@ def check_answer(text: str, tokens: int) -> None:
     """Raises AssertionError if a whole answer is not what the server sent."""
     if (len(text), tokens) != (ANSWER_CHARACTERS, ANSWER_TOKENS):
         raise AssertionError(f"wrong answer: {len(text)} characters, {tokens} tokens")
+
+
+def check_calls(calls: Calls, fragments: int) -> None:
+    """Raises AssertionError if the calls are not what the server sent."""
+    arguments = {"k0": 0, **{f"k{at}": f"v{at}" for at in range(1, fragments - 1)}}
+    if [(name, found == arguments) for name, found in calls] != [("get_weather", True), ("search_web", True)]:
+        raise AssertionError(f"wrong calls: {[name for name, _ in calls]}")
 
 
 def check_stream(taken: int, characters: int, chunks: int) -> None:

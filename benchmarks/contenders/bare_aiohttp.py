@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import aiohttp
-from workload import API_KEY
+from workload import API_KEY, TOOLS
 
 
 class Client:
@@ -33,6 +33,20 @@ class Client:
                     taken += 1
                     characters += len(text)
         return taken, characters
+
+    async def tools(self, messages: list[dict[str, Any]], model: str) -> list[tuple[str, dict[str, Any]]]:
+        calls: dict[int, tuple[str, list[str]]] = {}
+        payload = {"model": model, "messages": messages, "stream": True, "tools": TOOLS}
+        async with self._session.post(self._url, json=payload) as response:
+            response.raise_for_status()
+            async for line in response.content:
+                if not line.startswith(b"data:") or (data := line[5:].strip()) == b"[DONE]":
+                    continue
+                choices = json.loads(data)["choices"]
+                for call in (choices and choices[0]["delta"].get("tool_calls")) or ():
+                    function = call["function"]
+                    calls.setdefault(call["index"], (function.get("name", ""), []))[1].append(function["arguments"])
+        return [(name, json.loads("".join(pieces))) for name, pieces in calls.values()]
 
     async def close(self) -> None:
         await self._session.close()

@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import orjson
-from workload import API_KEY
+from workload import API_KEY, TOOLS
 
 _Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
@@ -97,6 +97,29 @@ class Client:
                     characters += len(text)
         self._idle.append(connection)
         return taken, characters
+
+    async def tools(self, messages: list[dict[str, Any]], model: str) -> list[tuple[str, dict[str, Any]]]:
+        calls: dict[int, tuple[str, list[str]]] = {}
+        loads = orjson.loads
+        connection, _ = await self._send({"model": model, "messages": messages, "stream": True, "tools": TOOLS})
+        dechunker = _Dechunker()
+        rest = b""
+        ended = False
+        while not ended:
+            data, ended = dechunker.feed(await connection[0].read(65536))
+            *events, rest = (rest + data).split(b"\n\n")
+            for event in events:
+                if event == b"data: [DONE]":
+                    continue
+                choices = loads(event[6:])["choices"]
+                for call in (choices and choices[0]["delta"].get("tool_calls")) or ():
+                    function = call["function"]
+                    if call["index"] in calls:
+                        calls[call["index"]][1].append(function["arguments"])
+                    else:
+                        calls[call["index"]] = (function["name"], [function["arguments"]])
+        self._idle.append(connection)
+        return [(name, loads("".join(pieces))) for name, pieces in calls.values()]
 
     async def close(self) -> None:
         for _, writer in self._idle:

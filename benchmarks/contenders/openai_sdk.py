@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from openai import AsyncOpenAI
-from workload import API_KEY
+from workload import API_KEY, TOOLS
 
 
 class Client:
@@ -24,6 +25,14 @@ class Client:
                 taken += 1
                 characters += len(text)
         return taken, characters
+
+    async def tools(self, messages: list[Any], model: str) -> list[tuple[str, dict[str, Any]]]:
+        calls: dict[int, tuple[str, list[str]]] = {}
+        made = self._client.chat.completions.create(model=model, messages=messages, tools=TOOLS, stream=True)  # type: ignore[call-overload]
+        async for chunk in await made:
+            for call in (chunk.choices and chunk.choices[0].delta.tool_calls) or ():
+                calls.setdefault(call.index, (call.function.name, []))[1].append(call.function.arguments or "")
+        return [(name, json.loads("".join(pieces))) for name, pieces in calls.values()]
 
     async def close(self) -> None:
         await self._client.close()

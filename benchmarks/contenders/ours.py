@@ -5,9 +5,10 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
-from workload import API_KEY
+from workload import API_KEY, TOOLS
 
 from neuroroute import LMStudioAdapter
 
@@ -28,6 +29,13 @@ class Client:
                     taken += 1
                     characters += len(text)
         return taken, characters
+
+    async def tools(self, messages: list[dict[str, Any]], model: str) -> list[tuple[str, dict[str, Any]]]:
+        async with self._adapter.stream(messages=messages, model=model, tools=TOOLS) as stream:
+            async for _ in stream:
+                pass
+        calls = stream.response.tool_calls
+        return [(call.function.name, json.loads(call.function.arguments)) for call in calls]
 
     async def close(self) -> None:
         await self._adapter.aclose()

@@ -25,6 +25,10 @@ class Client(Impl):
         taken, characters, _ = await super().stream(self._encoded(messages), model)
         return taken, characters
 
+    async def tools(self, messages: list[dict[str, Any]], model: str) -> list[tuple[str, dict[str, Any]]]:
+        calls: list[tuple[str, dict[str, Any]]] = await super().tools(self._encoded(messages), model)
+        return calls
+
     def _encoded(self, messages: list[dict[str, Any]]) -> list[Any]:
         kept = self.__dict__.setdefault("kept", {})
         if id(messages) not in kept:

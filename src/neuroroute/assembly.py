@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import msgspec
 from msgspec.structs import replace
 
 from neuroroute.messages import AssistantMessage, FunctionCall, ToolCall
@@ -47,7 +48,7 @@ def assembled(
     folded = fold(chunks, len(request.messages))
     notes = _notes(request, reply, folded)
     calls = folded.tool_calls
-    if answer.complete and request.options["salvage"]:
+    if calls and answer.complete and request.options["salvage"]:
         calls = _mended(calls, notes)
     legacy = request.offer is not None and request.offer.legacy
     function_call = calls[0].function if legacy and calls else None
@@ -81,7 +82,7 @@ def _mended(calls: tuple[ToolCall, ...], notes: list[Note]) -> tuple[ToolCall, .
     mended: list[ToolCall] = []
     for call in calls:
         text = call.function.arguments
-        right = repaired_json(text) if text.strip() else text
+        right = text if not text.strip() or _is_object(text) else repaired_json(text)
         if right is None or right == text:
             mended.append(call)
         else:
@@ -96,6 +97,13 @@ def _finish_reason(said: str | None, legacy: bool, called: bool) -> str | None:
     if not called or said not in (None, "stop", "tool_calls", "function_call"):
         return said
     return "function_call" if legacy else "tool_calls"
+
+
+def _is_object(text: str) -> bool:
+    try:
+        return isinstance(msgspec.json.decode(text), dict)
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        return False
 
 
 def _notes(request: ChatRequest, reply: Reply, folded: Folded) -> list[Note]:

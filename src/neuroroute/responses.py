@@ -162,7 +162,8 @@ def fold(chunks: Iterable[StreamingChunk], place: int = 0) -> Folded:
     reasoning: list[str] = []
     calls: dict[int, list[ToolCallFragment]] = {}
     for chunk in chunks:
-        texts.append(chunk.chunk)
+        if chunk.chunk:
+            texts.append(chunk.chunk)
         if chunk.reasoning:
             reasoning.append(chunk.reasoning)
         for fragment in chunk.tool_calls:

@@ -36,8 +36,10 @@ def deadline(clock: Clock) -> Layer:
 
 def _first_limit(request: ChatRequest) -> tuple[str, float]:
     """The limit that comes first: a stream's whole length may be shorter than the wait for its first chunk."""
-    names = ("timeout_ms", "total_timeout_ms") if request.streaming else ("timeout_ms",)
-    return min(((name, request.options[name]) for name in names), key=lambda limit: limit[1])
+    first: float = request.options["timeout_ms"]
+    if request.streaming and (total := request.options["total_timeout_ms"]) < first:
+        return "total_timeout_ms", total
+    return "timeout_ms", first
 
 
 def _late(request: ChatRequest, limit: str) -> LMStudioError:

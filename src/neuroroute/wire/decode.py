@@ -53,6 +53,7 @@ class _Envelope(msgspec.Struct, gc=False):
 
 _decode_payload = msgspec.json.Decoder(_Payload).decode
 _decode_envelope = msgspec.json.Decoder(_Envelope).decode
+_decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _encode = msgspec.json.Encoder().encode
 
 
@@ -118,7 +119,7 @@ class AnswerDecoder:
         self._split_text = 0
         """... and how many characters of the text came from that."""
         self._reasoning_key = "reasoning_content"
-        self._halves = HalfPairs()
+        self._halves: HalfPairs | None = None
         self._first = b""
         self._finishing = b""
         self._measuring = b""
@@ -134,7 +135,7 @@ class AnswerDecoder:
         """An end was told; either sign of it is enough."""
         return self.ended or self.finish_reason is not None
 
-    def events(self, events: list[bytes]) -> None:
+    def events(self, events: list[bytes]) -> None:  # noqa: C901 - the hottest loop there is; calls would cost a third
         """Puts the chunks of these events of a stream.
 
         Raises:
@@ -142,25 +143,33 @@ class AnswerDecoder:
         """
         put, model = self._put, self.model
         for data in events:
-            if self._splitter is not None or self._salvager is not None or len(data) <= _SHORT:
+            if len(data) <= _SHORT:
                 if data == b"[DONE]":
                     self.ended = True
                     break
-                if data:  # "data:" alone keeps a connection alive
-                    self._event(data)
-                    model = self.model
-                continue
-            # Most events are text and nothing else: theirs is the shortest way.
+                if not data:  # "data:" alone keeps a connection alive
+                    continue
             try:
                 payload = _decode_payload(data)
             except UNDECODABLE:
-                self._event(data)  # which tries once more, and says what is wrong
-                continue
-            if payload.choices and (delta := (choice := payload.choices[0]).delta) is not None:
-                other = delta.tool_calls or delta.reasoning_content or delta.reasoning or choice.finish_reason
-                if delta.content and not other and payload.error is _UNSET:
-                    put(StreamingChunk(delta.content, False, model))
-                    continue
+                payload, data = self._mended(data)
+            if not self._first:
+                model = self._begin(data)
+            # Most events are text, or a piece of a call, and nothing else: theirs is the shortest way.
+            if (
+                payload.choices
+                and payload.error is _UNSET
+                and (delta := (choice := payload.choices[0]).delta) is not None
+            ):
+                content, calls = delta.content, delta.tool_calls
+                if not (delta.reasoning_content or delta.reasoning or choice.finish_reason or (content and calls)):
+                    if content and self._splitter is None and self._salvager is None:
+                        put(StreamingChunk(content, False, model))
+                        continue
+                    if calls and not content:
+                        self.began = True
+                        put(StreamingChunk("", False, model, None, "", self._calls.fragments(calls)))
+                        continue
             self._payload(payload, data)
 
     def whole(self, body: bytes) -> None:
@@ -169,7 +178,12 @@ class AnswerDecoder:
         Raises:
             LMStudioError: the body is an error, or no answer at all.
         """
-        self._event(body)
+        try:
+            payload = _decode_payload(body)
+        except UNDECODABLE:
+            payload, body = self._mended(body)
+        self._begin(body)
+        self._payload(payload, body)
         self.finish()
         self._whole = body
         self.ended = True
@@ -186,26 +200,29 @@ class AnswerDecoder:
             self.began = True
             self._put(StreamingChunk(text, False, self.model, None, reasoning, tuple(calls)))
 
-    def _event(self, data: bytes) -> None:
+    def _begin(self, data: bytes) -> str:
+        self._first = data
+        model = _decode_envelope(data).model
+        self.model = model if isinstance(model, str) else ""
+        return self.model
+
+    def _mended(self, data: bytes) -> tuple[_Payload, bytes]:
+        """An event that did not decode, with the halves of characters that it lacked.
+
+        Raises:
+            LMStudioError: it does not decode for another reason.
+        """
+        self._halves = self._halves or HalfPairs()
+        data = self._halves.mend(data)
         try:
-            payload = _decode_payload(data)
-        except UNDECODABLE:
-            data = self._halves.mend(data)
-            try:
-                payload = _decode_payload(data)
-            except UNDECODABLE as error:
-                raise failure_in_success(data, why=str(error), began=self.began) from error
-        if not self._first:
-            model = _decode_envelope(data).model
-            self.model = model if isinstance(model, str) else ""
-        self._payload(payload, data)
+            return _decode_payload(data), data
+        except UNDECODABLE as error:
+            raise failure_in_success(data, why=str(error), began=self.began) from error
 
     def _payload(self, payload: _Payload, data: bytes) -> None:
         choices = payload.choices
         if choices is None or (payload.error is not _UNSET and bytes(payload.error) not in _NO_ERROR):
             raise failure_in_success(data, began=self.began)
-        if not self._first:
-            self._first = data
         if choices:
             choice = choices[0]
             delta = choice.delta or choice.message
@@ -264,7 +281,7 @@ class AnswerDecoder:
         answer: dict[str, Any] = {"stats": {}}
         for event in (self._first, self._finishing, self._measuring):
             if event:
-                answer.update(msgspec.json.decode(event))
+                answer.update(_decode_fields(event))
         sent = "".join(self._sent)
         calls = [call for at, call in enumerate(folded.tool_calls) if at not in self._salvaged]
         message: dict[str, Any] = {
@@ -272,7 +289,7 @@ class AnswerDecoder:
             "content": sent + folded.text[self._split_text :],
             "reasoning_content": "",
             self._reasoning_key: "" if self._thought else folded.reasoning,
-            "tool_calls": msgspec.to_builtins(calls),
+            "tool_calls": calls,
         }
         choice = {"index": 0, "logprobs": None, "finish_reason": self.finish_reason, "message": message}
         return msgspec.Raw(_encode({**answer, "object": "chat.completion", "choices": [choice]}))

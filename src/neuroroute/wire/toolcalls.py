@@ -44,6 +44,13 @@ class CallTracker:
 
     def fragments(self, calls: list[WireCall]) -> tuple[ToolCallFragment, ...]:
         """These fragments with indices that can be trusted."""
+        if len(calls) == 1 and self._calls:  # most are the next piece of the same call
+            call, last = calls[0], self._calls[-1]
+            function = call.function
+            if function is not None and function.name is None and not call.id and call.index == last.wire_index:
+                arguments = function.arguments
+                if type(arguments) is str:
+                    return (ToolCallFragment(last.index, "", "", arguments),)
         return tuple([self._fragment(call) for call in calls])
 
     def whole(self, name: str, arguments: str) -> ToolCallFragment:
