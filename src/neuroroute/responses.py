@@ -167,7 +167,10 @@ def fold(chunks: Iterable[StreamingChunk], place: int = 0) -> Folded:
         if chunk.reasoning:
             reasoning.append(chunk.reasoning)
         for fragment in chunk.tool_calls:
-            calls.setdefault(fragment.index, []).append(fragment)
+            if (parts := calls.get(fragment.index)) is None:
+                calls[fragment.index] = [fragment]
+            else:
+                parts.append(fragment)
     return Folded("".join(texts), "".join(reasoning), tuple(_call(place, *call) for call in calls.items()))
 
 

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias, cast
 import msgspec
 
 from neuroroute.errors import ModelInvalidRequestError, ToolFailedError, ToolUnknownError
-from neuroroute.jsontypes import is_mapping, is_series
+from neuroroute.jsontypes import is_array, is_dict, is_mapping, is_series
 from neuroroute.tools import arguments as checks
 from neuroroute.tools.definitions import FunctionDefinition, ToolDefinition
 from neuroroute.tools.functions import Tool, check_limit
@@ -17,6 +17,12 @@ from neuroroute.tools.results import as_text, bounded
 
 ToolItem: TypeAlias = Tool[..., Any] | Callable[..., Any] | ToolDefinition | Mapping[str, Any]
 """What may stand in ``tools``: a ``@tool`` or plain function, a definition, or a dict of its shape."""
+
+
+_encode = msgspec.json.Encoder().encode
+_MOST_KNOWN = 256
+_known: dict[bytes, Toolbox] = {}
+"""Toolboxes of plain definitions, by their JSON: requests offer the same ones again and again."""
 
 
 class CheckedCall(msgspec.Struct, frozen=True):
@@ -70,8 +76,21 @@ class Toolbox:
 
     @classmethod
     def of(cls, items: Iterable[ToolItem] | Toolbox) -> Toolbox:
-        """The toolbox itself, or a new one of these items."""
-        return items if isinstance(items, Toolbox) else cls(items)
+        """The toolbox itself, or one of these items; definitions as dicts that come again give the one made before."""
+        if isinstance(items, Toolbox):
+            return items
+        if not is_array(items) or not all(map(is_dict, items)):
+            return cls(items)
+        try:
+            key = _encode(items)
+        except (TypeError, ValueError, RecursionError):  # the constructor says what is wrong
+            return cls(items)
+        known = _known.get(key)
+        if known is None:
+            if len(_known) >= _MOST_KNOWN:
+                _known.clear()
+            known = _known[key] = cls(items)
+        return known
 
     @classmethod
     def of_functions(cls, functions: Any) -> Toolbox:
