@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from neuroroute import LMStudioAdapter, ModelContextLengthError
+from neuroroute import LMStudioAdapter, ModelContextLengthError, tool
 from neuroroute.engine import EmbeddedEngine
 
 pytestmark = pytest.mark.engine
-EXACT = {"temperature": 0, "max_tokens": 24, "extra": {"cache_prompt": False}}
+EXACT = {"temperature": 0, "max_tokens": 40, "extra": {"cache_prompt": False}}
 
 
 async def test_a_completion(engine: EmbeddedEngine) -> None:
@@ -18,7 +18,7 @@ async def test_a_completion(engine: EmbeddedEngine) -> None:
     assert response.text
     assert response.model == engine.model_id
     assert response.finish_reason in ("stop", "length")
-    assert 0 < response.tokens.completion <= 24
+    assert 0 < response.tokens.completion <= 40
     assert response.tokens.total == response.tokens.prompt + response.tokens.completion
     assert not response.tokens.estimated
     assert response.stats.tokens_per_second is not None
@@ -82,3 +82,48 @@ async def test_it_is_listed(engine: EmbeddedEngine) -> None:
     async with LMStudioAdapter(engine.model_id, base_url=engine.url) as adapter:
         assert [model.key for model in await adapter.list_models()] == [engine.model_id]
         assert await adapter.is_available()
+
+
+@tool
+def get_weather(city: str) -> dict[str, str]:
+    """The weather of a city, now.
+
+    Args:
+        city: its name, such as Paris.
+    """
+    return {"city": city, "condition": "sunny"}
+
+
+async def test_a_forced_tool_call(engine: EmbeddedEngine) -> None:
+    """A call that is asked for comes, names an offered tool, and its arguments are what the tool takes."""
+    async with LMStudioAdapter(engine.model_id, base_url=engine.url, **EXACT) as adapter:
+        response = await adapter.generate_completion(
+            "What is the weather in Paris?", tools=[get_weather], tool_choice="required"
+        )
+    assert response.finish_reason == "tool_calls"
+    assert {call.function.name for call in response.tool_calls} == {"get_weather"}
+    assert get_weather.check(response.tool_calls[0].function.arguments).keys() == {"city"}
+
+
+async def test_a_whole_tool_loop(engine: EmbeddedEngine) -> None:
+    """The model calls, is told the result, and answers in words; in a conversation the next turn knows of it."""
+    async with LMStudioAdapter(engine.model_id, base_url=engine.url, **EXACT) as adapter:
+        chat = adapter.conversation()
+        response = await chat.run_tools("What is the weather in Paris?", tools=[get_weather], max_rounds=3)
+        assert response.text
+        assert [message.role for message in chat.messages][:4] == ["system", "user", "assistant", "tool"]
+        assert (await chat.ask("Thank you.", max_tokens=8)).text
+        assert chat.budget.limit == 8192
+
+
+async def test_the_legacy_form(engine: EmbeddedEngine) -> None:
+    """Functions work on a server that ignores them, and the follow-up without them, too."""
+    definition = get_weather.definition.function
+    async with LMStudioAdapter(engine.model_id, base_url=engine.url, **EXACT) as adapter:
+        response = await adapter.generate_completion(
+            "What is the weather in Rome?", functions=[definition], function_call={"name": "get_weather"}
+        )
+        assert response.function_call is not None
+        result = {"role": "function", "name": "get_weather", "content": '{"condition": "sunny"}'}
+        follow_up = await adapter.generate_completion("", messages=[*response.messages, result])
+    assert follow_up.text
