@@ -287,3 +287,39 @@ async def test_wrong_turns_are_told_at_once(adapter: LMStudioAdapter, lmstudio: 
         _ = chat.stream("x").response
     assert lmstudio.requests == []
     assert chat.messages == ()
+
+
+# Going back
+
+
+async def test_a_turn_can_be_taken_back(adapter: LMStudioAdapter, lmstudio: Simulator, store: Any) -> None:
+    """undo() takes the last turn back, tools and all, and gives its question; the store follows with the next turn."""
+    chat = adapter.conversation(store=store, id="mine")
+    await chat.ask("one")
+    lmstudio.answer(Answer("", tool_calls=[("add", {"a": 1, "b": 2})]))
+    await chat.run_tools("two", tools=[add], max_rounds=1)
+    question = chat.undo()
+    assert question is not None
+    assert question.text == "two"
+    await chat.ask("three")
+    assert [message.text for message in chat.messages][1:] == ["one", "You said: one", "three", "You said: three"]
+    assert (await store.load("mine")).messages == chat.messages
+    while chat.undo():
+        pass
+    assert [message.role for message in chat.messages] == ["system"]
+
+
+async def test_it_can_begin_anew_with_another_system_message(adapter: LMStudioAdapter, lmstudio: Simulator) -> None:
+    """reset() keeps how the model is to behave; system_message says it differently, and what was said stays."""
+    chat = adapter.conversation(system_message="Be kind.")
+    assert chat.system_message == "Be kind."
+    await chat.ask("one")
+    chat.system_message = "Be rude."
+    await chat.ask("two")
+    assert said(lmstudio) == ["Be rude.", "one", "You said: one", "two"]
+    chat.reset()
+    await chat.ask("three")
+    assert said(lmstudio) == ["Be rude.", "three"]
+    chat.system_message = None
+    await chat.ask("four")
+    assert said(lmstudio) == ["three", "You said: three", "four"]

@@ -149,6 +149,37 @@ class Conversation:
         given = self._with_tools(options, tools, max_rounds, on_tool_call)
         return TurnStream(self._taken(prompt, given, self._verbs.stream_tools))
 
+    def undo(self) -> UserMessage | None:
+        """Takes the last turn back, and gives what was asked in it; None: there is none. Saved with the next turn."""
+        last = next((at for at in reversed(range(len(self._messages))) if _asks(self._messages[at])), None)
+        if last is None:
+            return None
+        question = self._messages[last]
+        self._messages = self._messages[:last]
+        self._window = min(self._window, last)
+        return cast("UserMessage", question)
+
+    def reset(self) -> None:
+        """Forgets everything but the system messages. Saved with the next turn."""
+        self._messages = [message for message in self._messages if isinstance(message, SystemMessage)]
+        self._window = 0
+        self._budget.used = 0
+
+    @property
+    def system_message(self) -> str | None:
+        """How the model is to behave; set it to say something else from the next turn on. None: nothing is said."""
+        said = next((message.text for message in self._messages if isinstance(message, SystemMessage)), None)
+        return self._system_message if said is None else said
+
+    @system_message.setter
+    def system_message(self, text: str | None) -> None:
+        self._system_message = text
+        rest = [message for message in self._messages if not isinstance(message, SystemMessage)]
+        dropped = len(self._messages) - len(rest)
+        head = [] if text is None or not rest else [SystemMessage(content=text)]
+        self._messages = [*head, *rest]
+        self._window = max(self._window - dropped + len(head), 0)
+
     def branch(self) -> Conversation:
         """Another conversation that goes on from here, under an id of its own; neither sees the other's turns."""
         branched = Conversation(
@@ -262,6 +293,10 @@ class Conversation:
                     if chunk.done:
                         await self._kept(stream.response, sent, notes)
                     yield chunk
+
+
+def _asks(message: AnyMessage) -> bool:
+    return isinstance(message, UserMessage)
 
 
 def _title(messages: Sequence[AnyMessage]) -> str:
