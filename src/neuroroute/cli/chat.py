@@ -14,7 +14,7 @@ from rich.text import Text
 from neuroroute.cli.exits import OK, exit_code, explained
 from neuroroute.cli.handlers import Handlers
 from neuroroute.cli.opening import Line, Wish, opened
-from neuroroute.cli.remarks import summary, warnings
+from neuroroute.cli.remarks import remark, summary
 from neuroroute.cli.screens import screen_for, show
 from neuroroute.cli.slash import Command, command, is_open, unknown, unquoted
 from neuroroute.cli.streams import consoles
@@ -105,8 +105,7 @@ class _Session:
             self._console.print()
         response = self._runner.run(show(stream, screen_for(self._console, self._aside)))
         self._talk.answered(response.messages)
-        for warning in warnings(response):
-            self._aside.print(Text(warning, style="yellow"))
+        remark(response, self._aside)
         if self._by_hand:
             self._console.print(Text(f"\n{summary(response)}\n", style="dim"))
 

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.text import Text
 
 from neuroroute.cli.opening import Line, Wish, opened
-from neuroroute.cli.remarks import summary, warnings
+from neuroroute.cli.remarks import remark, summary
 from neuroroute.cli.screens import screen_for, show
 from neuroroute.cli.streams import consoles
 
@@ -67,8 +67,7 @@ async def _conversation(line: Line, console: Console, aside: Console) -> list[Mo
         console.print(Text(f"\n> {prompt}\n", style="bold cyan"))
         response = await show(line.adapter.stream(prompt, messages=history), screen_for(console, aside))
         console.print(Text(f"\n{summary(response)}", style="dim"))
-        for warning in warnings(response):
-            aside.print(Text(warning, style="yellow"))
+        remark(response, aside)
         history = response.messages
         responses.append(response)
     return responses
