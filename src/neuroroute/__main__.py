@@ -11,7 +11,7 @@ NEEDED = ("click", "rich", "prompt_toolkit", "platformdirs")
 
 
 def main() -> None:
-    """Runs the command line, on streams that are all there; without the extra ``cli`` it says in one line how to install it, and exits with 2."""
+    """Runs the command line; without the extra ``cli`` it says in one line how to install it, and exits with 2."""
     _open_what_is_closed()
     if missing := [name for name in NEEDED if find_spec(name) is None]:
         sys.stderr.write(

@@ -24,11 +24,19 @@ PNG = base64.b64decode(
 
 
 def test_help_tells_the_exit_codes():
-    """Every --help ends with the table of exit codes."""
-    for arguments in ([], ["ask"], ["chat"], ["models"], ["demo"], ["engine"]):
-        told = CliRunner().invoke(program, [*arguments, "--help"])
+    """The program's --help ends with the table of exit codes; that of a command says so."""
+    assert "130  interrupted with Ctrl-C" in CliRunner().invoke(program, ["--help"]).output
+    for name in ("ask", "chat", "models", "demo", "engine"):
+        told = CliRunner().invoke(program, [name, "--help"])
         assert told.exit_code == 0
-        assert "130  interrupted with Ctrl-C" in told.output
+        assert "130" not in told.output
+        assert "`neuroroute --help` lists the exit codes." in told.output
+
+
+def test_help_tells_the_time_limit():
+    """--timeout names its default and what it limits without streaming."""
+    told = " ".join(CliRunner().invoke(program, ["ask", "--help"]).output.split())
+    assert "with --no-stream, for all of it. Default: LMSTUDIO_TIMEOUT, else 60." in told
 
 
 def test_version():
@@ -227,12 +235,22 @@ def test_the_first_loaded_model_is_asked(run_here, lmstudio):
 # ── models ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_models_is_a_table(run_here):
-    """The table has a row for each model; piped, no name is broken."""
-    told = run_here("models").stdout.splitlines()
-    assert told[1].split() == ["model", "kind", "parameters", "quantization", "size", "loaded", "context"]
-    assert told[3].split() == ["llama3", "llm", "8B", "Q4_K_M", "4.9", "GB", "yes", "4096"]
-    assert any(line.split()[:2] == ["text-embedding-nomic-embed-text-v1.5", "embedding"] for line in told[3:-1])
+def test_piped_models_are_lines(run_here):
+    """Piped, each model is a line of seven columns, parted by tabs."""
+    told = [line.split("\t") for line in run_here("models").stdout.splitlines()]
+    assert told[0] == ["llama3", "llm", "8B", "Q4_K_M", "4.9 GB", "yes", "4096"]
+    assert ["text-embedding-nomic-embed-text-v1.5", "embedding"] in [line[:2] for line in told]
+    assert {len(line) for line in told} == {7}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no pseudo-terminals of this kind")
+def test_models_is_a_table_on_a_terminal(on_terminal):
+    """For a person there is a table with a header."""
+    listing = on_terminal("models")
+    assert listing.ended() == 0
+    lines = [line.split() for line in listing.screen().splitlines() if line.strip()]
+    assert lines[0] == ["model", "kind", "parameters", "quantization", "size", "loaded", "context"]
+    assert lines[2][:2] == ["llama3", "llm"]
 
 
 def test_models_json_is_a_list(run_here):

@@ -99,10 +99,15 @@ def _told(loop: asyncio.AbstractEventLoop, told: asyncio.Future[int]) -> Generat
     if sys.platform == "win32":
         yield
         return
+
+    def tell(number: int) -> None:
+        if not told.done():
+            told.set_result(number)
+
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
     before = {number: handler for number, handler in before.items() if handler is not signal.SIG_IGN}  # as of nohup
     for number in before:
-        loop.add_signal_handler(number, lambda number=number: told.done() or told.set_result(number))
+        loop.add_signal_handler(number, tell, number)
     try:
         yield
     finally:
@@ -116,8 +121,11 @@ def _deaf_to_ctrl_c() -> Generator[None]:
     """Ctrl-C is the command's alone, which got it as well as we did, and may mean to go on."""
     before = signal.getsignal(signal.SIGINT)
     if before is not signal.SIG_IGN:
-        signal.signal(signal.SIGINT, lambda *_: None)  # not SIG_IGN, which the command would inherit
+        signal.signal(signal.SIGINT, _nothing)  # not SIG_IGN, which the command would inherit
     try:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def _nothing(*_: object) -> None: ...

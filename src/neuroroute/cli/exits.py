@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
 
 from neuroroute.errors import LMStudioError
 
@@ -29,6 +30,15 @@ _BY_CODE = {
     "MODEL_TIMEOUT": UNREACHABLE,
 }
 
+
+def _seconds(found: re.Match[str]) -> str:
+    return f"{float(found[1]) / 1000:.15g} s"
+
+
+def _given_seconds(found: re.Match[str]) -> str:
+    return f"{_seconds(found)} (--timeout)"
+
+
 _HINTS = {
     "NETWORK_ERROR": "Start LM Studio's server (its Developer page, or `lms server start`), name another address with "
     "--url, or do without it: --engine embedded.",
@@ -38,29 +48,24 @@ _HINTS = {
 }
 """What to do next at a command line, where the library speaks of its parameters."""
 
-_WORDS = tuple(
+_WORDS: Final[tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...]] = tuple(
     (re.compile(pattern), words)
     for pattern, words in (
         (r"the request has (\d+) bytes, more than max_request_bytes=(\d+)", r"the input is too large: \1 bytes of \2"),
         (r", or raise max_request_bytes", ""),
-        (r"\btimeout_ms=([\d.]+)\b", lambda found: f"{_seconds(found[1])} (--timeout)"),
-        (r"\b\w+_timeout_ms=([\d.]+)\b", lambda found: _seconds(found[1])),
-        (r"\b([\d.]+) ms\b", lambda found: _seconds(found[1])),
+        (r"\btimeout_ms=([\d.]+)\b", _given_seconds),
+        (r"\b\w+_timeout_ms=([\d.]+)\b", _seconds),
+        (r"\b([\d.]+) ms\b", _seconds),
         (r"\btimeout_ms\b", "--timeout"),
         (r"EmbeddedEngine\(model_path=\.\.\.\)", "neuroroute engine --model-file FILE"),
         (r"\bmodel_path\b", "--model-file"),
-        (r"\bcontext_length should\b", "--context-length should"),
-        (r"\bparallel should\b", "--parallel should"),
         (r"\bbase_url\b", "--url"),
         (r"\bmax_tokens\b", "--max-tokens"),
-        (r"[Gg]ive (?:the token as api_token instead|api_token=\.\.\. or set LM_API_TOKEN)", "set LM_API_TOKEN"),
+        (r"Give api_token=\.\.\. or set LM_API_TOKEN", "Set LM_API_TOKEN"),
+        (r"give the token as api_token", "set LM_API_TOKEN to the token"),
     )
 )
 """What the library calls by names of its own, and what it is called at a command line."""
-
-
-def _seconds(milliseconds: str) -> str:
-    return f"{float(milliseconds) / 1000:.15g} s"
 
 
 def exit_code(error: LMStudioError) -> int:
@@ -78,7 +83,7 @@ def hint(error: LMStudioError) -> str:
 def _worded(text: str) -> str:
     for pattern, words in _WORDS:
         text = pattern.sub(words, text)
-    return text[:1].upper() + text[1:] if text.startswith("set ") else text
+    return text
 
 
 def explained(error: LMStudioError) -> str:
@@ -105,7 +110,12 @@ def as_object(error: LMStudioError) -> dict[str, Any]:
         "host": error.host,
         "attempts": error.attempts,
     }
-    return {"error": told, "text": error.partial.text if error.partial else "", "model": error.model, "host": error.host}
+    return {
+        "error": told,
+        "text": error.partial.text if error.partial else "",
+        "model": error.model,
+        "host": error.host,
+    }
 
 
 def stopped(code: int, partial: ModelResponse | None) -> dict[str, Any]:

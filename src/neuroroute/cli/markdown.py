@@ -12,11 +12,10 @@ from itertools import pairwise
 from urllib.parse import unquote
 
 from markdown_it.token import Token
-from pygments.lexers import get_lexer_by_name
-from pygments.util import ClassNotFound
 from rich import markdown as drawn
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.segment import Segment
+from rich.syntax import Syntax
 from rich.text import Text
 
 from neuroroute.cli.blocks import parser
@@ -115,21 +114,14 @@ class _Code(drawn.CodeBlock):
     @classmethod
     def create(cls, markdown: drawn.Markdown, token: Token) -> _Code:
         made = cls(token.info.partition(" ")[0] or "text", markdown.code_theme)
-        made.info = "" if _is_language(token.info.strip()) else token.info.strip()
+        info = token.info.strip()
+        made.info = info if Syntax("", info).lexer is None else ""
         return made
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         if self.info:
             yield Text(self.info, style="dim")
         yield from super().__rich_console__(console, options)
-
-
-def _is_language(name: str) -> bool:
-    try:
-        get_lexer_by_name(name)
-    except ClassNotFound:
-        return False
-    return True
 
 
 class _Item(drawn.ListItem):
@@ -155,7 +147,9 @@ class _List(drawn.ListElement):
                 yield from item.render_bullet(console, options)
                 continue
             style = console.get_style("markdown.item.number", default="none")
-            lines = console.render_lines(item.elements, options.update(width=options.max_width - width), style=item.style)
+            lines = console.render_lines(
+                item.elements, options.update(width=options.max_width - width), style=item.style
+            )
             for number, line in enumerate(lines):
                 yield Segment(f"{'' if number else mark:>{width - 1}} ", style)
                 yield from line

@@ -52,7 +52,9 @@ class Line:
 
     async def who(self) -> str:
         """Model and place, for a person; asks a server whether it is LM Studio."""
-        place = self.place or f"{'LM Studio' if await asyncio.to_thread(greets, self.host) else 'server'} at {self.host}"
+        place = (
+            self.place or f"{'LM Studio' if await asyncio.to_thread(greets, self.host) else 'server'} at {self.host}"
+        )
         return f"{self.adapter.model_id}, {place}"
 
     async def models(self) -> list[ModelDetails]:

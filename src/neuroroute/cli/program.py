@@ -220,8 +220,8 @@ def demo(*, engine: Engine | None, url: str | None, model: str | None) -> None:
 )
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
 @click.option("--model-file", type=click.Path(path_type=Path), metavar="FILE", help="A GGUF file of yours.")
-@click.option("--context-length", type=int, default=8192, show_default=True, metavar="N", help="In tokens.")
-@click.option("--parallel", type=int, default=2, show_default=True, metavar="N", help="Requests answered at once.")
+@click.option("--context-length", type=click.IntRange(min=1), default=8192, show_default=True, metavar="N", help="In tokens.")
+@click.option("--parallel", type=click.IntRange(min=1), default=2, show_default=True, metavar="N", help="Requests answered at once.")
 def engine(*, command: Sequence[str], model_file: Path | None, context_length: int, parallel: int) -> int:
     """Run the embedded engine.
 
