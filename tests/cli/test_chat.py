@@ -151,13 +151,13 @@ def test_plain_draws_nothing(on_terminal, lmstudio):
 def test_nothing_of_an_answer_is_lost_on_the_terminal(on_terminal, lmstudio):
     """HTML, lines of a poem and the addresses of links stand on the screen, however they come."""
     lmstudio.answer(
-        "<think>\nhm\n</think>\n\nRoses are `a<b>` List<String>\nviolets [here](http://x.y/z)\n\n"
+        "Hm\n\n<think>\nhm\n</think>\n\nRoses are `a<b>` List<String>\nviolets [here](http://x.y/z)\n\n"
         "<div>\n  <b>x</b>\n</div>\n"
     )
     ask = on_terminal("ask", "Hi")
     assert ask.ended() == 0
     assert ask.screen().split("\n") == [
-        *("<think>", "hm", "</think>", ""),
+        *("Hm", "", "<think>", "hm", "</think>", ""),
         *("Roses are a<b> List<String>", "violets here (http://x.y/z)", ""),
         *("<div>", "  <b>x</b>", "</div>", ""),
     ]

@@ -150,7 +150,7 @@ class _List(drawn.ListElement):
             lines = console.render_lines(
                 item.elements, options.update(width=options.max_width - width), style=item.style
             )
-            for number, line in enumerate(lines):
+            for number, line in enumerate(lines or [[]]):
                 yield Segment(f"{'' if number else mark:>{width - 1}} ", style)
                 yield from line
                 yield Segment.line()

@@ -66,7 +66,7 @@ def table(found: Sequence[ModelDetails], current: str = "") -> Table:
     drawn = Table(box=SIMPLE_HEAD, pad_edge=False, header_style="bold")
     drawn.add_column("model", overflow="fold")
     for column in told:
-        drawn.add_column(column, justify="right" if column in ("size", "context") else "left")
+        drawn.add_column(column, justify="right" if column in ("size", "context") else "left", no_wrap=True)
     for model, row in zip(found, rows, strict=True):
         key = Text(printable(model.key), style="bold green" if model.loaded else "")
         if current and model.answers_to(current):
