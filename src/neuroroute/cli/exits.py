@@ -15,7 +15,7 @@ OK, FAILED, MISUSED, UNREACHABLE, INTERRUPTED, CUT_OFF, TERMINATED = 0, 1, 2, 3,
 
 MEANINGS = (
     (OK, "it worked"),
-    (FAILED, "the model or its server failed"),
+    (FAILED, "the model or its server failed, or the output cannot be written"),
     (MISUSED, "wrong usage or configuration: options, address, token, extras"),
     (UNREACHABLE, "the server cannot be reached, or did not answer in time"),
     (INTERRUPTED, "interrupted with Ctrl-C"),

@@ -89,6 +89,7 @@ def _tell(error: LMStudioError, *, as_json: bool) -> None:
     aside.print(Text(explained(error), style="red"))
 
 
+_COUNT = click.IntRange(min=1)
 _MODEL = click.option("--model", metavar="ID", help="The model to ask. Default: the one that is loaded.")
 
 
@@ -143,7 +144,7 @@ def program() -> None:
 @program.command(epilog=_EPILOG)
 @click.argument("prompt", nargs=-1)
 @click.option("--image", "images", multiple=True, metavar="FILE", help="A PNG or JPEG to ask about; repeatable.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object; on failure with `error`.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object, on failure or a signal with `error`.")
 @click.option("--no-stream", is_flag=True, help="Print the answer when it is whole.")
 @_how
 @_who
@@ -195,7 +196,7 @@ def chat(
 @click.option("--json", "as_json", is_flag=True, help="A JSON list; on failure an object with `error`.")
 @_who
 def models(*, as_json: bool, engine: Engine | None, url: str | None) -> None:
-    """List the models."""
+    """List the models: a table; where it is piped, lines of columns parted by tabs."""
     from neuroroute.cli.models import models as run
     from neuroroute.cli.opening import Wish
 
@@ -220,8 +221,8 @@ def demo(*, engine: Engine | None, url: str | None, model: str | None) -> None:
 )
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
 @click.option("--model-file", type=click.Path(path_type=Path), metavar="FILE", help="A GGUF file of yours.")
-@click.option("--context-length", type=click.IntRange(min=1), default=8192, show_default=True, metavar="N", help="In tokens.")
-@click.option("--parallel", type=click.IntRange(min=1), default=2, show_default=True, metavar="N", help="Requests answered at once.")
+@click.option("--context-length", type=_COUNT, default=8192, show_default=True, metavar="N", help="In tokens.")
+@click.option("--parallel", type=_COUNT, default=2, show_default=True, metavar="N", help="Requests answered at once.")
 def engine(*, command: Sequence[str], model_file: Path | None, context_length: int, parallel: int) -> int:
     """Run the embedded engine.
 
