@@ -51,12 +51,12 @@ def piped_text() -> str:
 
 
 def piped_line() -> str:
-    """The next line of stdin, its end included; nothing at the end of all.
+    """The next line of stdin, its line feed included; nothing at the end of all.
 
     Raises:
         ModelInvalidRequestError: it is no text.
     """
-    return as_text(sys.stdin.buffer.readline())
+    return as_text(sys.stdin.buffer.readline()).replace("\r\n", "\n")
 
 
 def as_text(given: bytes) -> str:
