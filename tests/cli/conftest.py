@@ -72,11 +72,11 @@ def run_here(environment: dict[str, str]) -> Callable[..., Result]:
 
 @pytest.fixture
 def on_terminal(environment: dict[str, str]) -> Iterator[Callable[..., Terminal]]:
-    """Starts the program on a terminal of 24 lines."""
+    """Starts the program, or a script of Python, on a terminal of 24 lines."""
     opened: list[Terminal] = []
 
-    def start(*arguments: str) -> Terminal:
-        opened.append(Terminal([*PROGRAM, *arguments], environment))
+    def start(*arguments: str, script: str = "") -> Terminal:
+        opened.append(Terminal([sys.executable, "-c", script] if script else [*PROGRAM, *arguments], environment))
         return opened[-1]
 
     yield start

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import stat
+import subprocess
 import sys
 
 import pytest
@@ -10,6 +11,9 @@ import pytest
 from neuroroute.simulator import Answer, StreamFault
 
 needs_terminal = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no pseudo-terminals of this kind")
+
+
+PROGRAM = [sys.executable, "-m", "neuroroute"]
 
 
 def turns(lmstudio) -> list[list[str]]:
@@ -61,13 +65,30 @@ def test_commands_work_piped(run_here, lmstudio, tmp_path):
 
 
 def test_wrong_commands_change_nothing(run_here, lmstudio, tmp_path):
-    """An unknown command or model, and a file that exists, are told of with what would be right."""
+    """A model that is not there, and a file that exists, are told of with what would be right; stdout stays empty."""
     there = tmp_path / "there.json"
     there.write_text("mine", "utf-8")
-    told = run_here("chat", piped=f"/modle\n/model qwen\n/save {there}\n/retry\n/undo\n/history\n").stderr
-    for said in ("did you mean /model", "Did you mean qwen3-8b?", "exists already", "Nothing was asked", "Nothing was"):
-        assert said in told
+    told = run_here("chat", piped=f"/model qwen\n/model\n/save {there}\n/retry\n/undo\n/history\n/help\n")
+    for said in ("Did you mean qwen3-8b?", "exists already", "Nothing was asked", "Nothing was", "/help", "embedding"):
+        assert said in told.stderr
+    assert told.stdout == ""
     assert there.read_text("utf-8") == "mine"
+    assert turns(lmstudio) == []
+
+
+def test_a_piped_line_that_is_no_command_is_a_turn(run_here, lmstudio):
+    """Piped, only what is exactly a known command is one; any other line with a slash is said to the model."""
+    lines = ["/etc/hosts is what?", "/modle", "/help me with this", "/Exit", "/reset now"]
+    told = run_here("chat", piped="\n".join([*lines, "/exit", "never", ""]))
+    assert turns(lmstudio)[-1][::2] == lines
+    assert told.stdout == "".join(f"You said: {line}\n" for line in lines)
+
+
+def test_piped_input_that_is_no_text_is_refused(environment, lmstudio):
+    """Bytes that are not UTF-8 end a piped chat with 2; nothing made up is sent."""
+    told = subprocess.run([*PROGRAM, "chat"], input=b"caf\xe9\n", env=environment, capture_output=True, check=False)
+    assert (told.returncode, told.stdout) == (2, b"")
+    assert b"your input is not UTF-8 text" in told.stderr
     assert turns(lmstudio) == []
 
 
@@ -105,6 +126,41 @@ def test_ctrl_c_stops_the_answer_and_not_the_program(on_terminal, lmstudio, tmp_
     if sys.platform == "linux":
         assert "+three" in history.read_text("utf-8")
         assert (stat.S_IMODE(history.stat().st_mode), stat.S_IMODE(history.parent.stat().st_mode)) == (0o600, 0o700)
+
+
+@needs_terminal
+def test_an_unknown_command_names_near_ones_and_is_not_sent(on_terminal, lmstudio):
+    """On a terminal every line with a slash is a command; a misspelt one is answered with what may be meant."""
+    chat = on_terminal("chat")
+    chat.wait_for("chat with llama3, LM Studio at 127.0.0.1")
+    chat.press("/modle\r")
+    chat.wait_for("did you mean /model")
+    assert turns(lmstudio) == []
+
+
+@needs_terminal
+def test_plain_draws_nothing(on_terminal, lmstudio):
+    """With --plain, the answer stands on a terminal as it was written."""
+    lmstudio.answer("**bold**\n\n1. `code`")
+    ask = on_terminal("ask", "--plain", "Hi")
+    assert ask.ended() == 0
+    assert ask.screen().splitlines() == ["**bold**", "", "1. `code`"]
+
+
+@needs_terminal
+def test_nothing_of_an_answer_is_lost_on_the_terminal(on_terminal, lmstudio):
+    """HTML, lines of a poem and the addresses of links stand on the screen, however they come."""
+    lmstudio.answer(
+        "Hm\n\n<think>\nhm\n</think>\n\nRoses are `a<b>` List<String>\nviolets [here](http://x.y/z)\n\n"
+        "<div>\n  <b>x</b>\n</div>\n"
+    )
+    ask = on_terminal("ask", "Hi")
+    assert ask.ended() == 0
+    assert ask.screen().split("\n") == [
+        *("Hm", "", "<think>", "hm", "</think>", ""),
+        *("Roses are a<b> List<String>", "violets here (http://x.y/z)", ""),
+        *("<div>", "  <b>x</b>", "</div>", ""),
+    ]
 
 
 @needs_terminal

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import http.server
+import re
+import sys
 import threading
 
 import pytest
@@ -10,6 +12,7 @@ import pytest
 from neuroroute import (
     ConfigurationError,
     LMStudioError,
+    MalformedResponseError,
     ModelAuthenticationError,
     ModelDetails,
     ModelInstance,
@@ -18,10 +21,12 @@ from neuroroute import (
     ModelTimeoutError,
     ModelUnavailableError,
     NetworkError,
+    StreamInterruptedError,
 )
 from neuroroute.cli.choice import Choice, choose, default_model
+from neuroroute.cli.demo import called
 from neuroroute.cli.exits import as_object, exit_code, explained
-from neuroroute.cli.opening import lm_studio_answers
+from neuroroute.cli.opening import greets, lm_studio_answers
 from neuroroute.simulator import Simulator
 
 
@@ -113,6 +118,65 @@ def test_every_explanation_ends_with_the_next_step():
     assert "--timeout" in explained(ModelTimeoutError("late"))
     assert explained(ConfigurationError("x is wrong", hint="Mend x.")).endswith("\nMend x.")
     assert as_object(NetworkError("refused"))["error"]["hint"].startswith("Start LM Studio")
+
+
+def test_errors_speak_of_options_and_seconds():
+    """What the library calls by names of its own is told by those of the command line, units too."""
+    told = [
+        explained(ModelTimeoutError("late by timeout_ms=10")),
+        explained(ModelTimeoutError("no connection within connect_timeout_ms=5000")),
+        explained(ModelTimeoutError("no answer within 10 ms")),
+        explained(NetworkError("x", hint="Check the host in base_url.")),
+        explained(ConfigurationError("x", hint="Name a GGUF file of yours: EmbeddedEngine(model_path=...), or set V.")),
+        explained(
+            ModelInvalidRequestError(
+                "the request has 9 bytes, more than max_request_bytes=8",
+                hint="Shorten the history, make images smaller, or raise max_request_bytes.",
+            )
+        ),
+        explained(ModelAuthenticationError("refused")),
+    ]
+    assert [
+        line for error in told for line in error.splitlines() if re.search("_ms|base_url|model_path|_bytes|api_", line)
+    ] == []
+    assert "within 5 s" in told[1]
+    assert "within 0.01 s." in told[2]
+    assert "the input is too large: 9 bytes of 8" in told[5]
+
+
+def test_nothing_told_speaks_of_what_is_above():
+    """What a program reads has no above."""
+    errors = [kind("x") for kind in (StreamInterruptedError, NetworkError, ModelTimeoutError, MalformedResponseError)]
+    assert not any("above" in as_object(error)["error"]["hint"] for error in errors)
+
+
+def test_only_what_greets_as_lm_studio_is_called_so():
+    """A server that answers without LM Studio's greeting is a server."""
+    with Simulator() as lmstudio:
+        assert greets(f"127.0.0.1:{lmstudio.port}")
+        lmstudio.surfaces = ("v0",)
+        assert not greets(f"127.0.0.1:{lmstudio.port}")
+    assert not greets("127.0.0.1:9")
+
+
+def test_the_command_that_is_told_works(monkeypatch, tmp_path):
+    """What to try next is how this program was started, where its short name would not be found."""
+    script = tmp_path / "bin" / "neuroroute"
+    script.parent.mkdir()
+    script.write_text("")
+    script.chmod(0o755)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", [str(script)])
+    monkeypatch.setenv("PATH", "")
+    assert called().strip('"') == str(script.relative_to(tmp_path))
+    monkeypatch.setattr("sys.argv", [str(tmp_path / "__main__.py")])
+    monkeypatch.setattr("sys.executable", str(script.with_name("python")))
+    if sys.platform != "win32":
+        assert called() == "bin/neuroroute"
+        monkeypatch.setenv("PATH", str(script.parent))
+        assert called() == "neuroroute"
+    monkeypatch.setattr("sys.executable", str(tmp_path / "python"))
+    assert called() == f"{tmp_path / 'python'} -m neuroroute"
 
 
 def test_the_probe_knows_lm_studio():

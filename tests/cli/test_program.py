@@ -5,10 +5,12 @@ from __future__ import annotations
 import base64
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -17,6 +19,7 @@ from neuroroute.cli.program import program
 from neuroroute.engine import ModelFile, Progress, model_file, server
 from neuroroute.simulator import Answer, Fail, StreamFault
 
+PROGRAM = [sys.executable, "-m", "neuroroute"]
 PNG = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 )
@@ -26,11 +29,19 @@ PNG = base64.b64decode(
 
 
 def test_help_tells_the_exit_codes():
-    """Every --help ends with the table of exit codes."""
-    for arguments in ([], ["ask"], ["chat"], ["models"], ["demo"], ["engine"]):
-        told = CliRunner().invoke(program, [*arguments, "--help"])
+    """The program's --help ends with the table of exit codes; that of a command says so."""
+    assert "130  interrupted with Ctrl-C" in CliRunner().invoke(program, ["--help"]).output
+    for name in ("ask", "chat", "models", "demo", "engine"):
+        told = CliRunner().invoke(program, [name, "--help"])
         assert told.exit_code == 0
-        assert "130  interrupted with Ctrl-C" in told.output
+        assert "130" not in told.output
+        assert "`neuroroute --help` lists the exit codes." in told.output
+
+
+def test_help_tells_the_time_limit():
+    """--timeout names its default and what it limits without streaming."""
+    told = " ".join(CliRunner().invoke(program, ["ask", "--help"]).output.split())
+    assert "with --no-stream, for all of it. Default: LMSTUDIO_TIMEOUT, else 60." in told
 
 
 def test_version():
@@ -234,15 +245,153 @@ def test_the_first_loaded_model_is_asked(run_here, lmstudio):
     assert sent(lmstudio)["model"] == "qwen3-8b"
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT between processes")
+@pytest.mark.parametrize(
+    ("number", "code", "name"), [(signal.SIGINT, 130, "INTERRUPTED"), (signal.SIGTERM, 143, "TERMINATED")]
+)
+def test_json_is_told_of_what_came_before_a_signal(environment, lmstudio, number, code, name):
+    """Stopped, --json still prints one object: what had come, from whom, and that it was stopped."""
+    lmstudio.answer(Answer("one " * 100, delay_between=0.05))
+    asked = subprocess.Popen(
+        [*PROGRAM, "ask", "Hi", "--json"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, env=environment
+    )
+    while not any(request.path == "/v1/chat/completions" for request in lmstudio.requests):
+        time.sleep(0.01)
+    time.sleep(0.3)  # some of it comes
+    asked.send_signal(number)
+    told = json.loads(asked.communicate(timeout=5)[0])
+    assert asked.returncode == code
+    assert (told["error"]["code"], told["model"]) == (name, "llama3")
+    assert told["text"].startswith("one one")
+    assert told["host"] == f"127.0.0.1:{lmstudio.port}"
+
+
+def test_json_names_the_host_of_a_failed_listing(run_here):
+    """Where nothing listens, --json names the host, and has the keys that every failure has."""
+    told = json.loads(run_here("ask", "Hi", "--json", "--url", "127.0.0.1:9").stdout)
+    assert (told["host"], told["error"]["host"], told["text"], told["model"]) == (
+        "127.0.0.1:9",
+        "127.0.0.1:9",
+        "",
+        None,
+    )
+    assert "(127.0.0.1:9)" in run_here("models", "--url", "127.0.0.1:9").stderr
+
+
+def test_a_call_of_a_tool_is_told(run_here, lmstudio):
+    """An answer that is a call of a tool is no empty success: stderr and --json tell of it."""
+    lmstudio.answer(Answer("", tool_calls=[("get_weather", {"city": "Paris"})]), times=2)
+    assert run_here("ask", "Hi").stderr == 'The model asked for get_weather({"city":"Paris"}), which is not run here.\n'
+    (call,) = json.loads(run_here("ask", "Hi", "--json").stdout)["tool_calls"]
+    assert call["function"] == {"name": "get_weather", "arguments": '{"city":"Paris"}'}
+
+
+@pytest.mark.parametrize(
+    ("piped", "said"),
+    [(b"caf\xe9", b"your input is not UTF-8 text"), (b"\x7fELF\0\xff", b"Is this a text file?")],
+)
+def test_piped_input_that_is_no_text_is_refused(environment, lmstudio, piped, said):
+    """What is piped in and no UTF-8 text exits with 2, and nothing is sent."""
+    told = subprocess.run([*PROGRAM, "ask", "Hi"], input=piped, env=environment, capture_output=True, check=False)
+    assert (told.returncode, told.stdout) == (2, b"")
+    assert said in told.stderr
+    assert lmstudio.requests == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="arguments are text on Windows")
+@pytest.mark.parametrize("arguments", [["ask", b"caf\xe9"], ["chat", "--system", b"caf\xe9"]])
+def test_an_argument_that_is_no_text_is_refused(environment, lmstudio, arguments):
+    """An argument that is no UTF-8 text exits with 2, in the same words."""
+    told = subprocess.run([*PROGRAM, *arguments], input=b"", env=environment, capture_output=True, check=False)
+    assert (told.returncode, told.stdout) == (2, b"")
+    assert b"your input is not UTF-8 text" in told.stderr
+
+
+@pytest.mark.parametrize("how", [["--no-stream"], []])
+def test_the_time_limit_is_told_as_it_was_given(run_here, lmstudio, how):
+    """A limit in seconds is told in seconds, by the name of its option."""
+    lmstudio.answer(Answer("late", delay=5))
+    told = run_here("ask", "Hi", "--model", "llama3", "--timeout", "0.05", *how)
+    assert told.exit_code == 3
+    assert "within 0.05 s (--timeout)" in told.stderr
+
+
+def test_settings_are_checked_before_the_engine_starts(run, tmp_path):
+    """A setting that is wrong is told of at once, before an engine is looked for or loaded."""
+    nothing = str(tmp_path / "no.gguf")  # the engine would complain of it
+    told = run("ask", "Hi", "--engine", "embedded", LMSTUDIO_TIMEOUT="soon", NEUROROUTE_MODEL_FILE=nothing)
+    assert told.returncode == 2
+    assert told.stderr.startswith("CONFIGURATION: LMSTUDIO_TIMEOUT is 'soon'")
+
+
+def test_a_file_that_is_no_model_is_refused_in_one_line(run, tmp_path):
+    """`engine --model-file` looks at the file before llama.cpp does."""
+    file = tmp_path / "notes.py"
+    file.write_text("print('notes')\n")
+    told = run("engine", "--model-file", str(file))
+    assert told.returncode == 2
+    assert told.stderr.splitlines() == [
+        f"CONFIGURATION: --model-file names {file}, which is no GGUF file.",
+        "llama.cpp runs GGUF models only.",
+    ]
+
+
+# ── Output that goes nowhere ────────────────────────────────────────────────────────────────────────────────────────
+
+needs_shell = pytest.mark.skipif(sys.platform == "win32", reason="there is no sh")
+
+
+def shell(environment, line: str) -> subprocess.CompletedProcess[str]:
+    line = line.replace("neuroroute", shlex.join(PROGRAM))
+    return subprocess.run(
+        ["sh", "-c", line], stdin=subprocess.DEVNULL, capture_output=True, text=True, env=environment, check=False
+    )
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only some systems have a device that is always full")
+@pytest.mark.parametrize("command", ["ask Hi", "ask Hi --json", "models", "--help", "chat --plain"])
+def test_output_that_cannot_be_written_is_one_line(environment, lmstudio, command):
+    """A full disk is told of in one line, and exits with 1."""
+    told = shell(environment, f"echo Hi | neuroroute {command} >/dev/full")
+    assert (told.stderr, told.returncode) == ("The output cannot be written: No space left on device.\n", 1)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only some systems have a device that is always full")
+def test_stderr_that_cannot_be_written_hides_no_failure(environment, lmstudio):
+    """Where not even the error can be written, the exit code still tells of it."""
+    assert shell(environment, "neuroroute ask Hi --image nowhere.png 2>/dev/full").returncode != 0
+    assert shell(environment, "neuroroute ask Hi 2>/dev/full").returncode == 0
+
+
+@needs_shell
+def test_streams_that_are_closed_are_no_error(environment, lmstudio):
+    """Without stdin, stdout or stderr it works all the same."""
+    for closed in ("<&-", ">&-", "2>&-", "<&- >&- 2>&-"):
+        told = shell(environment, f"neuroroute ask Hi {closed}")
+        assert (told.stderr, told.returncode) == ("", 0)
+        assert told.stdout == ("" if ">&-" in closed.split() else "You said: Hi\n")
+    assert shell(environment, "neuroroute ask --temperature=-1 Hi 2>&-").returncode == 2
+
+
 # ── models ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_models_is_a_table(run_here):
-    """The table has a row for each model; piped, no name is broken."""
-    told = run_here("models").stdout.splitlines()
-    assert told[1].split() == ["model", "kind", "parameters", "quantization", "size", "loaded", "context"]
-    assert told[3].split() == ["llama3", "llm", "8B", "Q4_K_M", "4.9", "GB", "yes", "4096"]
-    assert any(line.split()[:2] == ["text-embedding-nomic-embed-text-v1.5", "embedding"] for line in told[3:-1])
+def test_piped_models_are_lines(run_here):
+    """Piped, each model is a line of seven columns, parted by tabs."""
+    told = [line.split("\t") for line in run_here("models").stdout.splitlines()]
+    assert told[0] == ["llama3", "llm", "8B", "Q4_K_M", "4.9 GB", "yes", "4096"]
+    assert ["text-embedding-nomic-embed-text-v1.5", "embedding"] in [line[:2] for line in told]
+    assert {len(line) for line in told} == {7}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no pseudo-terminals of this kind")
+def test_models_is_a_table_on_a_terminal(on_terminal):
+    """For a person there is a table with a header."""
+    listing = on_terminal("models")
+    assert listing.ended() == 0
+    lines = [line.split() for line in listing.screen().splitlines() if line.strip()]
+    assert lines[0] == ["model", "kind", "parameters", "quantization", "size", "loaded", "context"]
+    assert lines[2][:2] == ["llama3", "llm"]
 
 
 def test_models_json_is_a_list(run_here):

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from neuroroute import AssistantMessage, UserMessage
 from neuroroute.cli.blocks import printable, settled
 from neuroroute.cli.remarks import summary, warnings
-from neuroroute.cli.slash import command, is_open, unknown, unquoted
+from neuroroute.cli.slash import command, exact_command, is_open, unknown, unquoted
 from neuroroute.cli.talk import Talk, as_json, as_markdown
 from neuroroute.responses import ModelResponse, Note, Stats, TokenUsage
 
@@ -87,6 +87,14 @@ def test_commands_begin_with_a_slash():
     """A slash at the very beginning makes a command; a space before it makes a text."""
     assert command("/save  talk.md ") == ("/save", "talk.md")
     assert command(" /etc/hosts") is None
+
+
+def test_a_piped_command_is_exact():
+    """Piped, a command is known, as it is written, and has nothing after it that it does not take."""
+    assert exact_command("/save a b") == ("/save", "a b")
+    assert exact_command("/help") == ("/help", "")
+    for line in ("/etc/hosts", "/Help", "/help me", "/exit now", "/", " /help"):
+        assert exact_command(line) is None
 
 
 def test_an_unknown_command_names_near_ones():

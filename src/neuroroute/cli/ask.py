@@ -6,22 +6,22 @@ import asyncio
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-import msgspec
 from rich.console import Console
-from rich.text import Text
 
+from neuroroute.cli.exits import INTERRUPTED, TERMINATED, stopped
 from neuroroute.cli.opening import Wish, opened
-from neuroroute.cli.remarks import warnings
-from neuroroute.cli.screens import screen_for, show
-from neuroroute.cli.streams import consoles, piped_text, stdin_is_piped
+from neuroroute.cli.remarks import remark
+from neuroroute.cli.screens import Screen, Unseen, patient, screen_for, show
+from neuroroute.cli.streams import consoles, piped_text, stdin_is_piped, write_json
 from neuroroute.errors import ModelInvalidRequestError
 from neuroroute.messages import ImagePart, TextPart, UserMessage
 
 if TYPE_CHECKING:
     from neuroroute.responses import ModelResponse
+    from neuroroute.streams import CompletionStream
 
 
-def ask(words: Sequence[str], images: Sequence[str], wish: Wish, *, as_json: bool, streamed: bool) -> None:
+def ask(words: Sequence[str], images: Sequence[str], wish: Wish, *, as_json: bool, streamed: bool, plain: bool) -> None:
     """Asks and prints the answer.
 
     Raises:
@@ -29,13 +29,18 @@ def ask(words: Sequence[str], images: Sequence[str], wish: Wish, *, as_json: boo
     """
     message = question(words, piped_text() if "-" in words or stdin_is_piped() else "", images)
     console, aside = consoles(quiet=as_json)
+    screen = Unseen() if as_json else screen_for(console, aside, plain=plain)
+    began: list[CompletionStream] = []
+    try:
+        response = asyncio.run(_answer(message, wish, screen, aside, began if streamed else None))
+    except (KeyboardInterrupt, SystemExit) as stop:
+        if as_json:
+            code = INTERRUPTED if isinstance(stop, KeyboardInterrupt) else TERMINATED
+            write_json(console, stopped(code, began[0].response if began else None))
+        raise
     if as_json:
-        response = asyncio.run(_answer(message, wish, None, aside, streamed=streamed))
-        console.file.write(msgspec.json.encode(as_object(response)).decode() + "\n")
-    else:
-        response = asyncio.run(_answer(message, wish, console, aside, streamed=streamed))
-    for warning in warnings(response):
-        aside.print(Text(warning, style="yellow"))
+        write_json(console, as_object(response))
+    remark(response, aside)
 
 
 def question(words: Sequence[str], piped: str, images: Sequence[str]) -> UserMessage:
@@ -61,6 +66,7 @@ def as_object(response: ModelResponse) -> dict[str, Any]:
     return {
         "text": response.text,
         "reasoning": response.reasoning,
+        "tool_calls": response.tool_calls,
         "model": response.model,
         "tokens": response.tokens,
         "finish_reason": response.finish_reason,
@@ -73,15 +79,15 @@ def as_object(response: ModelResponse) -> dict[str, Any]:
 
 
 async def _answer(
-    message: UserMessage, wish: Wish, console: Console | None, aside: Console, *, streamed: bool
+    message: UserMessage, wish: Wish, screen: Screen, aside: Console, began: list[CompletionStream] | None
 ) -> ModelResponse:
+    """Asks; streams have their place in ``began`` as soon as they are there, whole answers have none."""
     async with opened(wish, aside) as line:
-        if not streamed:
-            response = await line.adapter.generate_completion(messages=[message])
-            if console is not None:
-                with screen_for(console, aside) as screen:
-                    screen.reasoning(response.reasoning)
-                    screen.text(response.text)
+        if began is None:
+            with screen, patient(screen):
+                response = await line.adapter.generate_completion(messages=[message])
+                screen.reasoning(response.reasoning)
+                screen.text(response.text)
             return response
-        stream = line.adapter.stream(messages=[message])
-        return await (stream.whole() if console is None else show(stream, screen_for(console, aside)))
+        began.append(line.adapter.stream(messages=[message]))
+        return await show(began[0], screen)

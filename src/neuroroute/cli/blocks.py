@@ -26,7 +26,7 @@ def settled(text: str) -> tuple[list[str], str]:
     of the list before it.
     """
     end = text.rfind("\n") + 1
-    starts = sorted({token.map[0] for token in _parser().parse(text[:end]) if token.level == 0 and token.map})
+    starts = sorted({token.map[0] for token in parser().parse(text[:end]) if token.level == 0 and token.map})
     if len(starts) < 2:
         return [], text
     lines = [f"{line}\n" for line in text[: end - 1].split("\n")]  # as the parser counts them; splitlines() knows more
@@ -35,7 +35,13 @@ def settled(text: str) -> tuple[list[str], str]:
 
 
 @cache
-def _parser() -> MarkdownIt:
+def parser() -> MarkdownIt:
+    """How every answer is read.
+
+    Definitions of links may stand in another block than the links, and entities may be what an answer is about: both
+    are left as they were written.
+    """
     from markdown_it import MarkdownIt
 
-    return MarkdownIt().enable("table").enable("strikethrough")  # as rich reads it
+    made = MarkdownIt(options_update={"maxNesting": 100})  # what is nested deeper is dropped
+    return made.enable(["table", "strikethrough"]).disable(["reference", "entity"])

@@ -14,10 +14,10 @@ from rich.text import Text
 from neuroroute.cli.exits import OK, exit_code, explained
 from neuroroute.cli.handlers import Handlers
 from neuroroute.cli.opening import Line, Wish, opened
-from neuroroute.cli.remarks import summary, warnings
+from neuroroute.cli.remarks import remark, summary
 from neuroroute.cli.screens import screen_for, show
-from neuroroute.cli.slash import Command, command, is_open, unknown, unquoted
-from neuroroute.cli.streams import consoles
+from neuroroute.cli.slash import Command, command, exact_command, is_open, unknown, unquoted
+from neuroroute.cli.streams import consoles, piped_line
 from neuroroute.cli.talk import Talk
 from neuroroute.errors import LMStudioError
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from neuroroute.messages import AnyMessage
 
 
-def chat(wish: Wish, system: str | None) -> int:
+def chat(wish: Wish, system: str | None, *, plain: bool) -> int:
     """Talks until the user leaves.
 
     Returns:
@@ -35,16 +35,16 @@ def chat(wish: Wish, system: str | None) -> int:
         LMStudioError: there is nobody to talk with.
     """
     console, aside = consoles()
-    by_hand = bool(sys.stdin) and sys.stdin.isatty() and console.is_terminal
+    by_hand = sys.stdin.isatty() and console.is_terminal
     # One loop for all turns. Its runner turns Ctrl-C into the end of what runs now, on every system, and it is the
     # coroutine that ends, not the program.
     with asyncio.Runner() as runner:
         stack = AsyncExitStack()
         try:
             line = runner.run(stack.enter_async_context(opened(wish, aside)))
-            session = _Session(runner, line, Talk(system), console, aside, by_hand=by_hand)
+            session = _Session(runner, line, Talk(system), console, aside, by_hand=by_hand, plain=plain)
             if by_hand:
-                console.print(Text.assemble(("NeuroRoute", "bold"), f" chat with {line.who}."))
+                console.print(Text.assemble(("NeuroRoute", "bold"), f" chat with {runner.run(line.who())}."))
                 console.print(Text("/help lists the commands; Ctrl-C stops an answer, Ctrl-D leaves.\n", style="dim"))
             return session.run(_typing(runner, aside) if by_hand else _piped)
         finally:
@@ -53,20 +53,31 @@ def chat(wish: Wish, system: str | None) -> int:
 
 class _Session:
     def __init__(
-        self, runner: asyncio.Runner, line: Line, talk: Talk, console: Console, aside: Console, *, by_hand: bool
+        self,
+        runner: asyncio.Runner,
+        line: Line,
+        talk: Talk,
+        console: Console,
+        aside: Console,
+        *,
+        by_hand: bool,
+        plain: bool,
     ) -> None:
         self._runner = runner
         self._talk = talk
         self._console = console
         self._aside = aside
         self._by_hand = by_hand
-        self._handlers = Handlers(talk, line.adapter, runner, console, aside)
+        self._plain = plain
+        self._command = command if by_hand else exact_command
+        # Piped, stdout holds the answers and nothing else.
+        self._handlers = Handlers(talk, line.adapter, runner, console if by_hand else aside, aside)
         self._code = OK
 
     def run(self, read: Callable[[], str | None]) -> int:
         """Reads and answers until there is nothing more to read."""
         while (text := read()) is not None:
-            typed = command(text)
+            typed = self._command(text)
             if typed is None:
                 if said := unquoted(text).strip():
                     self._turn(self._talk.asking(said))
@@ -103,10 +114,9 @@ class _Session:
         stream = self._handlers.adapter.stream(messages=asked)
         if self._by_hand:
             self._console.print()
-        response = self._runner.run(show(stream, screen_for(self._console, self._aside)))
+        response = self._runner.run(show(stream, screen_for(self._console, self._aside, plain=self._plain)))
         self._talk.answered(response.messages)
-        for warning in warnings(response):
-            self._aside.print(Text(warning, style="yellow"))
+        remark(response, self._aside)
         if self._by_hand:
             self._console.print(Text(f"\n{summary(response)}\n", style="dim"))
 
@@ -145,9 +155,9 @@ def _typing(runner: asyncio.Runner, aside: Console) -> Callable[[], str | None]:
 
 def _piped() -> str | None:
     """A line of stdin, or a block between two lines of quotation marks."""
-    text = sys.stdin.readline() if sys.stdin else ""
+    text = piped_line()
     if not text:
         return None
-    while is_open(text) and (more := sys.stdin.readline()):
+    while is_open(text) and (more := piped_line()):
         text += more
     return text.rstrip("\r\n")

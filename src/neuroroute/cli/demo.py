@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import shlex
+import shutil
+import sys
+from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING
 
@@ -10,7 +14,7 @@ from rich.console import Console
 from rich.text import Text
 
 from neuroroute.cli.opening import Line, Wish, opened
-from neuroroute.cli.remarks import summary, warnings
+from neuroroute.cli.remarks import remark, summary
 from neuroroute.cli.screens import screen_for, show
 from neuroroute.cli.streams import consoles
 
@@ -26,10 +30,10 @@ TURNS = (
 """The second can only be answered by who remembers the first."""
 
 NEXT = (
-    ("neuroroute chat", "talk with it yourself"),
-    ('neuroroute ask "Why is the sky blue?"', "one question, one answer"),
-    ('git diff | neuroroute ask "Review it."', "about what you pipe in"),
-    ("neuroroute models", "what the server has"),
+    ("{} chat", "talk with it yourself"),
+    ('{} ask "Why is the sky blue?"', "one question, one answer"),
+    ('git diff | {} ask "Review it."', "about what you pipe in"),
+    ("{} models", "what the server has"),
 )
 
 
@@ -47,7 +51,7 @@ async def _demo(wish: Wish, console: Console, aside: Console) -> None:
     began = perf_counter()
     async with opened(wish, aside) as line:
         ready = perf_counter()
-        console.print(Text.assemble(("NeuroRoute", "bold"), f" talks with {line.who}."))
+        console.print(Text.assemble(("NeuroRoute", "bold"), f" talks with {await line.who()}."))
         responses = await _conversation(line, console, aside)
         done = perf_counter()
     tokens = sum(response.tokens.completion for response in responses)
@@ -55,9 +59,26 @@ async def _demo(wish: Wish, console: Console, aside: Console) -> None:
         f"\n{len(responses)} answers, {tokens} tokens in {done - ready:.1f} s; "
         f"ready to answer after {ready - began:.1f} s.\n\nTry next:"
     )
-    width = max(len(command) for command, _ in NEXT)
-    for command, what in NEXT:
+    name = called()
+    commands = [(command.format(name), what) for command, what in NEXT]
+    width = max(len(command) for command, _ in commands)
+    for command, what in commands:
         console.print(Text.assemble("  ", (command.ljust(width), "bold cyan"), f"  {what}"))
+
+
+def called() -> str:
+    """The words that run this program in the shell it was started from."""
+    script = Path(sys.argv[0])
+    if script.name == "__main__.py":  # python -m neuroroute
+        script = Path(sys.executable).with_name("neuroroute.exe" if sys.platform == "win32" else "neuroroute")
+        if not script.exists():
+            return f"{shlex.quote(sys.executable)} -m neuroroute"
+    script = script.absolute()
+    found = shutil.which(script.name)
+    if found and Path(found).absolute() == script:
+        return script.stem
+    here = script.relative_to(Path.cwd()) if script.is_relative_to(Path.cwd()) else script
+    return shlex.quote(str(here)) if sys.platform != "win32" else f'"{here}"'
 
 
 async def _conversation(line: Line, console: Console, aside: Console) -> list[ModelResponse]:
@@ -67,8 +88,7 @@ async def _conversation(line: Line, console: Console, aside: Console) -> list[Mo
         console.print(Text(f"\n> {prompt}\n", style="bold cyan"))
         response = await show(line.adapter.stream(prompt, messages=history), screen_for(console, aside))
         console.print(Text(f"\n{summary(response)}", style="dim"))
-        for warning in warnings(response):
-            aside.print(Text(warning, style="yellow"))
+        remark(response, aside)
         history = response.messages
         responses.append(response)
     return responses

@@ -8,14 +8,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 from rich.console import Console
-from rich.markdown import Markdown
 from rich.table import Table
 from rich.text import Text
 
 from neuroroute.adapter import LMStudioAdapter
 from neuroroute.cli.blocks import printable
 from neuroroute.cli.choice import known_model
-from neuroroute.cli.models import table
+from neuroroute.cli.markdown import WholeMarkdown
+from neuroroute.cli.models import print_models
 from neuroroute.cli.slash import COMMANDS
 from neuroroute.cli.talk import Talk, as_json, as_markdown
 
@@ -73,7 +73,7 @@ class Handlers:
             return
         text = printable(as_markdown(self._talk.messages, self.adapter.model_id))
         if self._console.is_terminal:
-            self._console.print(Markdown(text))
+            self._console.print(WholeMarkdown(text))
         else:
             self._console.file.write(text)
 
@@ -88,7 +88,7 @@ class Handlers:
     def _model(self, asked: str) -> None:
         found = self._runner.run(self.adapter.list_models())
         if not asked:
-            self._console.print(table(found, self.adapter.model_id))
+            print_models(self._console, found, self.adapter.model_id)
         elif known_model(found, asked):
             self.adapter = self.adapter.with_model(asked)
             self._say(f"{asked} answers from now on; the conversation goes on.")

@@ -6,13 +6,14 @@ import asyncio
 from collections.abc import Sequence
 from typing import Final
 
-import msgspec
 from rich.box import SIMPLE_HEAD
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from neuroroute.cli.blocks import printable
 from neuroroute.cli.opening import Wish, opened
-from neuroroute.cli.streams import consoles
+from neuroroute.cli.streams import consoles, write_json
 from neuroroute.details import ModelDetails
 
 
@@ -26,15 +27,31 @@ def models(wish: Wish, *, as_json: bool) -> None:
 
     async def listing() -> list[ModelDetails]:
         async with opened(wish, aside, needs_model=False) as line:
-            return await line.adapter.list_models()
+            return await line.models()
 
     found = asyncio.run(listing())
     if as_json:
-        console.file.write(msgspec.json.encode(found).decode() + "\n")
+        write_json(console, found)
     elif found:
-        console.print(table(found))
+        print_models(console, found)
     else:
         aside.print("The server has no models. Download one in LM Studio, or with `lms get`.")
+
+
+def print_models(console: Console, found: Sequence[ModelDetails], current: str = "") -> None:
+    """Prints a table for a person; for a program a line for each model, in columns parted by tabs.
+
+    Args:
+        console: where to.
+        found: what the server listed.
+        current: the model that is asked; the table marks it.
+    """
+    if console.is_terminal:
+        console.print(table(found, current))
+        return
+    for model in found:
+        row = [model.key, *cells(model).values()]
+        console.file.write("\t".join(" ".join(printable(cell).split()) for cell in row) + "\n")
 
 
 def table(found: Sequence[ModelDetails], current: str = "") -> Table:
@@ -49,9 +66,9 @@ def table(found: Sequence[ModelDetails], current: str = "") -> Table:
     drawn = Table(box=SIMPLE_HEAD, pad_edge=False, header_style="bold")
     drawn.add_column("model", overflow="fold")
     for column in told:
-        drawn.add_column(column, justify="right" if column in ("size", "context") else "left")
+        drawn.add_column(column, justify="right" if column in ("size", "context") else "left", no_wrap=True)
     for model, row in zip(found, rows, strict=True):
-        key = Text(model.key, style="bold green" if model.loaded else "")
+        key = Text(printable(model.key), style="bold green" if model.loaded else "")
         if current and model.answers_to(current):
             key.append(" *")
         drawn.add_row(key, *(Text(row[column] or "-") for column in told))

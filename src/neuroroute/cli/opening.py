@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import json
 import os
@@ -17,8 +18,8 @@ from rich.text import Text
 
 from neuroroute.adapter import LMStudioAdapter
 from neuroroute.cli.choice import DEFAULT_HOST, Choice, Engine, choose, default_model
-from neuroroute.details import same_model
-from neuroroute.errors import ConfigurationError
+from neuroroute.details import ModelDetails, same_model
+from neuroroute.errors import ConfigurationError, LMStudioError
 from neuroroute.options import checked
 from neuroroute.settings import find_settings
 
@@ -44,8 +45,29 @@ class Line:
     """A line to a model."""
 
     adapter: LMStudioAdapter
-    who: str
-    """Model and place, for a person."""
+    host: str
+    """Name and port of the server."""
+    place: str = ""
+    """What answers, where that is known."""
+
+    async def who(self) -> str:
+        """Model and place, for a person; asks a server whether it is LM Studio."""
+        place = (
+            self.place or f"{'LM Studio' if await asyncio.to_thread(greets, self.host) else 'server'} at {self.host}"
+        )
+        return f"{self.adapter.model_id}, {place}"
+
+    async def models(self) -> list[ModelDetails]:
+        """The server's models.
+
+        Raises:
+            LMStudioError: there is no listing; the error names the host.
+        """
+        try:
+            return await self.adapter.list_models()
+        except LMStudioError as error:
+            error.host = error.host or self.host
+            raise
 
 
 @asynccontextmanager
@@ -62,17 +84,18 @@ async def opened(wish: Wish, aside: Console, *, needs_model: bool = True) -> Asy
     """
     options = checked({name: value for name, value in wish.options.items() if value is not None}, "the command line")
     choice = choose(wish.engine, wish.url, os.environ, answers=lm_studio_answers, can_embed=_can_embed)
+    host = _host(choice, options.get("timeout_ms"))  # first of all: the engine takes its time
     if choice.engine == "embedded":
         async with (
             _embedded(choice, wish.model, aside) as engine,
             LMStudioAdapter(engine.model_id, base_url=engine.url, **options) as adapter,
         ):
-            yield Line(adapter, f"{engine.model_id}, embedded llama.cpp")
+            yield Line(adapter, urlsplit(engine.url).netloc, "embedded llama.cpp")
         return
     async with LMStudioAdapter(wish.model or "unsettled", base_url=choice.base_url, **options) as adapter:
         if needs_model and wish.model is None:
-            adapter = adapter.with_model(default_model(await adapter.list_models()))
-        yield Line(adapter, f"{adapter.model_id}, LM Studio at {_host(choice)}")
+            adapter = adapter.with_model(default_model(await Line(adapter, host).models()))
+        yield Line(adapter, host)
 
 
 def origin(engine: EmbeddedEngine) -> str:
@@ -87,24 +110,46 @@ def origin(engine: EmbeddedEngine) -> str:
 def lm_studio_answers(host: str = DEFAULT_HOST) -> bool:
     """Whether an LM Studio, or what looks like one, answers there; takes half a second at most per address."""
     for path in ("/lmstudio-greeting", "/v1/models"):
-        connection = http.client.HTTPConnection(host, timeout=_PROBE_SECONDS)
         try:
-            connection.request("GET", path)
-            response = connection.getresponse()
-            body: Any = json.loads(response.read(1 << 20))
+            status, body = _got(host, path)
         except (OSError, http.client.HTTPException):
             return False
-        except ValueError:
-            continue
-        finally:
-            connection.close()
-        if isinstance(body, dict) and ({"lmstudio", "data"} & body.keys() or response.status in (401, 403)):
+        if isinstance(body, dict) and ({"lmstudio", "data"} & body.keys() or status in (401, 403)):
             return True
     return False
 
 
-def _host(choice: Choice) -> str:
-    found = find_settings(base_url=choice.base_url, timeout_ms=None, api_token=None, app=None, environ=os.environ)
+def greets(host: str) -> bool:
+    """Whether the server says of itself that it is LM Studio; takes half a second at most."""
+    try:
+        _, body = _got(host, "/lmstudio-greeting")
+    except (OSError, http.client.HTTPException):
+        return False
+    return isinstance(body, dict) and "lmstudio" in body
+
+
+def _got(host: str, path: str) -> tuple[int, Any]:
+    """Status of a page, and its JSON; None where it has none."""
+    connection = http.client.HTTPConnection(host, timeout=_PROBE_SECONDS)
+    try:
+        connection.request("GET", path)
+        response = connection.getresponse()
+        try:
+            return response.status, json.loads(response.read(1 << 20))
+        except ValueError:
+            return response.status, None
+    finally:
+        connection.close()
+
+
+def _host(choice: Choice, timeout_ms: float | None) -> str:
+    """Name and port of the server; all settings are checked for it.
+
+    Raises:
+        ConfigurationError: one is wrong.
+    """
+    base_url = DEFAULT_HOST if choice.engine == "embedded" else choice.base_url
+    found = find_settings(base_url=base_url, timeout_ms=timeout_ms, api_token=None, app=None, environ=os.environ)
     return urlsplit(found.base_url).netloc
 
 

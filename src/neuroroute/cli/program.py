@@ -11,12 +11,13 @@ from typing import Any, TypeVar
 import click
 
 from neuroroute.cli.choice import Engine
-from neuroroute.cli.exits import CUT_OFF, INTERRUPTED, MEANINGS, TERMINATED, as_object, exit_code, explained
+from neuroroute.cli.exits import CUT_OFF, FAILED, INTERRUPTED, MEANINGS, TERMINATED, as_object, exit_code, explained
 from neuroroute.errors import LMStudioError
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-_EPILOG = "\b\nExit codes:\n" + "\n".join(f"  {code:>3}  {meaning}" for code, meaning in MEANINGS)
+_EXIT_CODES = "\b\nExit codes:\n" + "\n".join(f"  {code:>3}  {meaning}" for code, meaning in MEANINGS)
+_EPILOG = "`neuroroute --help` lists the exit codes."
 
 
 class _Command(click.Command):
@@ -28,7 +29,9 @@ class _Command(click.Command):
         prepare()
         signal.signal(signal.SIGTERM, _terminate)
         try:
+            _refuse_what_is_no_text(ctx.params)
             code = super().invoke(ctx)
+            sys.stdout.flush()
         except LMStudioError as error:
             _tell(error, as_json=ctx.params.get("as_json", False))
             code = exit_code(error)
@@ -48,8 +51,28 @@ def _terminate(*_: object) -> None:
     sys.exit(TERMINATED)
 
 
+def _refuse_what_is_no_text(given: dict[str, Any]) -> None:
+    from neuroroute.cli.streams import refuse_surrogates
+
+    # Files may well have names that are none.
+    for name in given.keys() & {"prompt", "system", "model", "url"}:
+        refuse_surrogates("".join(given[name] or ""))
+
+
 class _Program(click.Group):
     command_class = _Command
+
+    def main(self, *args: Any, **more: Any) -> Any:
+        """Runs it; output that cannot be written is one line on stderr and exit code 1."""
+        try:
+            return super().main(*args, **more)
+        except OSError as error:
+            from neuroroute.cli.streams import write_no_more
+
+            write_no_more()
+            sys.stderr.write(f"The output cannot be written: {error.strerror or error}.\n")
+            write_no_more()
+            sys.exit(FAILED)
 
 
 def _tell(error: LMStudioError, *, as_json: bool) -> None:
@@ -66,6 +89,7 @@ def _tell(error: LMStudioError, *, as_json: bool) -> None:
     aside.print(Text(explained(error), style="red"))
 
 
+_COUNT = click.IntRange(min=1)
 _MODEL = click.option("--model", metavar="ID", help="The model to ask. Default: the one that is loaded.")
 
 
@@ -87,9 +111,16 @@ def _how(command: F) -> F:
     """The options of a request."""
     for option in (
         _MODEL,
-        click.option("--timeout", type=float, metavar="SECONDS", help="How long to wait for the answer to begin."),
+        click.option(
+            "--timeout",
+            type=click.FloatRange(min=0, min_open=True),
+            metavar="SECONDS",
+            help="How long to wait for the answer to begin; with --no-stream, for all of it. "
+            "Default: LMSTUDIO_TIMEOUT, else 60.",
+        ),
         click.option("--max-tokens", type=int, metavar="N", help="The longest answer; -1 for no limit. Default: 1024."),
         click.option("--temperature", type=float, metavar="T", help="0 is sober, 1 is lively. Default: 0.7."),
+        click.option("--plain", is_flag=True, help="Print the answer as it was written, without drawing its Markdown."),
         click.option("--system", metavar="TEXT", help="How the model is to behave."),
     ):
         command = option(command)
@@ -104,7 +135,7 @@ def _options(temperature: float | None, max_tokens: int | None, timeout: float |
     }
 
 
-@click.group(cls=_Program, epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=_Program, epilog=_EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="neuroroute", message="%(prog)s %(version)s")
 def program() -> None:
     """Talk with a local model: in LM Studio, or in the embedded engine where there is none."""
@@ -113,7 +144,7 @@ def program() -> None:
 @program.command(epilog=_EPILOG)
 @click.argument("prompt", nargs=-1)
 @click.option("--image", "images", multiple=True, metavar="FILE", help="A PNG or JPEG to ask about; repeatable.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object; on failure with `error`.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object, on failure or a signal with `error`.")
 @click.option("--no-stream", is_flag=True, help="Print the answer when it is whole.")
 @_how
 @_who
@@ -123,6 +154,7 @@ def ask(
     images: Sequence[str],
     as_json: bool,
     no_stream: bool,
+    plain: bool,
     system: str | None,
     temperature: float | None,
     max_tokens: int | None,
@@ -136,7 +168,7 @@ def ask(
     from neuroroute.cli.opening import Wish
 
     options = {**_options(temperature, max_tokens, timeout), "system_message": system}
-    run(prompt, images, Wish(engine, url, model, options), as_json=as_json, streamed=not no_stream)
+    run(prompt, images, Wish(engine, url, model, options), as_json=as_json, streamed=not no_stream, plain=plain)
 
 
 @program.command(epilog=_EPILOG)
@@ -144,6 +176,7 @@ def ask(
 @_who
 def chat(
     *,
+    plain: bool,
     system: str | None,
     temperature: float | None,
     max_tokens: int | None,
@@ -152,18 +185,18 @@ def chat(
     url: str | None,
     model: str | None,
 ) -> int:
-    """Have a conversation. Piped in, each line is a turn."""
+    """Have a conversation. Piped in, each line is a turn, unless it is a command."""
     from neuroroute.cli.chat import chat as run
     from neuroroute.cli.opening import Wish
 
-    return run(Wish(engine, url, model, _options(temperature, max_tokens, timeout)), system)
+    return run(Wish(engine, url, model, _options(temperature, max_tokens, timeout)), system, plain=plain)
 
 
 @program.command(epilog=_EPILOG)
 @click.option("--json", "as_json", is_flag=True, help="A JSON list; on failure an object with `error`.")
 @_who
 def models(*, as_json: bool, engine: Engine | None, url: str | None) -> None:
-    """List the models."""
+    """List the models: a table; where it is piped, lines of columns parted by tabs."""
     from neuroroute.cli.models import models as run
     from neuroroute.cli.opening import Wish
 
@@ -188,8 +221,8 @@ def demo(*, engine: Engine | None, url: str | None, model: str | None) -> None:
 )
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
 @click.option("--model-file", type=click.Path(path_type=Path), metavar="FILE", help="A GGUF file of yours.")
-@click.option("--context-length", type=int, default=8192, show_default=True, metavar="N", help="In tokens.")
-@click.option("--parallel", type=int, default=2, show_default=True, metavar="N", help="Requests answered at once.")
+@click.option("--context-length", type=_COUNT, default=8192, show_default=True, metavar="N", help="In tokens.")
+@click.option("--parallel", type=_COUNT, default=2, show_default=True, metavar="N", help="Requests answered at once.")
 def engine(*, command: Sequence[str], model_file: Path | None, context_length: int, parallel: int) -> int:
     """Run the embedded engine.
 

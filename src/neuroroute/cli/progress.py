@@ -7,14 +7,14 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self
 
 from rich.console import Console
-from rich.progress import DownloadColumn, TimeRemainingColumn, TransferSpeedColumn
+from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 from rich.progress import Progress as Bars
 
 if TYPE_CHECKING:
     from neuroroute.engine import Progress
 
 _PHASES: Final = {
-    "download": "Downloading the embedded engine's model, once",
+    "download": "Downloading a model, once",
     "verify": "Checking the model",
     "load": "Loading the model",
 }
@@ -56,6 +56,7 @@ class EngineProgress:
         elif step.phase == "load":  # how far it is, nobody knows
             self._showing.enter_context(self._aside.status(f"{what} ...", spinner_style="dim"))
         else:
-            columns = (*Bars.get_default_columns()[:2], DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+            told = (TextColumn("{task.description}"), BarColumn(12))  # all of it fits 80 columns
+            columns = (*told, DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
             self._bars = self._showing.enter_context(Bars(*columns, console=self._aside, transient=True))
             self._bars.add_task(what, total=step.total)

@@ -2,7 +2,27 @@
 
 from __future__ import annotations
 
+from rich.console import Console
+from rich.text import Text
+
+from neuroroute.cli.blocks import printable
 from neuroroute.responses import ModelResponse
+
+_SHOWN = 200
+"""Characters of a call's arguments."""
+
+
+def remark(response: ModelResponse, aside: Console) -> None:
+    """Says on stderr what somebody who reads the answer should know.
+
+    Args:
+        response: the answer.
+        aside: stderr.
+    """
+    for call in calls(response):
+        aside.print(Text(call, style="dim"))
+    for warning in warnings(response):
+        aside.print(Text(warning, style="yellow"))
 
 
 def summary(response: ModelResponse) -> str:
@@ -25,11 +45,21 @@ def tokens_per_second(response: ModelResponse) -> float | None:
     return response.tokens.completion / response.processing_time
 
 
+def calls(response: ModelResponse) -> list[str]:
+    """What the model wants to have called, of which the command line runs nothing."""
+    told: list[str] = []
+    for call in response.tool_calls:
+        given = call.function.arguments
+        given = given if len(given) <= _SHOWN else given[:_SHOWN] + "…"
+        told.append(printable(f"The model asked for {call.function.name}({given}), which is not run here."))
+    return told
+
+
 def warnings(response: ModelResponse) -> list[str]:
     """What somebody who reads the answer should know."""
-    found = [f"Note: {note.message}." for note in response.notes]
+    found = [printable(f"Note: {note.message}.") for note in response.notes]
     if response.finish_reason == "length":
         found.append("The answer was cut off at its limit of tokens; raise it with --max-tokens (-1: none).")
-    elif not response.text and response.reasoning:
+    elif response.reasoning and not response.text and not response.tool_calls:
         found.append("The model thought, but said nothing.")
     return found

@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import ExitStack
+from collections.abc import Callable, Generator
+from contextlib import ExitStack, contextmanager
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Protocol, Self
 
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.live import Live
-from rich.markdown import Markdown
 from rich.segment import Segment
 from rich.spinner import Spinner
 from rich.text import Text
 
 from neuroroute.cli.blocks import printable, settled
+from neuroroute.cli.markdown import WholeMarkdown
 from neuroroute.cli.streams import unechoed
 
 if TYPE_CHECKING:
     from neuroroute.responses import ModelResponse
     from neuroroute.streams import CompletionStream
+
+
+PATIENCE = 10.0
+"""Seconds without a first chunk after which a person is told that we still wait."""
+_STILL = "Still waiting: the model is being loaded, or reads the prompt."
 
 
 class Screen(Protocol):
@@ -37,6 +43,9 @@ class Screen(Protocol):
     def text(self, text: str) -> None:
         """More of what it says."""
 
+    def waiting(self) -> None:
+        """Nothing has come for a while."""
+
 
 async def show(stream: CompletionStream, screen: Screen) -> ModelResponse:
     """Reads an answer to its end and shows it as it comes.
@@ -44,8 +53,9 @@ async def show(stream: CompletionStream, screen: Screen) -> ModelResponse:
     Raises:
         LMStudioError: it failed; what came stays on the screen.
     """
-    with screen:
+    with screen, patient(screen) as came:
         async with stream:
+            came()
             async for chunk in stream:
                 if chunk.reasoning:
                     screen.reasoning(chunk.reasoning)
@@ -54,16 +64,47 @@ async def show(stream: CompletionStream, screen: Screen) -> ModelResponse:
     return stream.response
 
 
-def screen_for(console: Console, aside: Console) -> Screen:
+@contextmanager
+def patient(screen: Screen) -> Generator[Callable[[], None]]:
+    """Tells the screen once if nothing has come for ten seconds; what it gives is called when something has."""
+    timer = asyncio.get_running_loop().call_later(PATIENCE, screen.waiting)
+    try:
+        yield timer.cancel
+    finally:
+        timer.cancel()
+
+
+def screen_for(console: Console, aside: Console, *, plain: bool = False) -> Screen:
     """The screen that suits what is connected.
 
     Args:
         console: stdout.
         aside: stderr.
+        plain: whether the answer shall stand there as it was written.
     """
-    if console.is_terminal and not console.is_dumb_terminal:
+    if not plain and console.is_terminal and not console.is_dumb_terminal:
         return Drawn(console)
     return Plain(console.file, aside)
+
+
+class Unseen:
+    """Nowhere: the answer is wanted whole, by a machine."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None: ...
+
+    def reasoning(self, text: str) -> None:
+        """See :class:`Screen`."""
+
+    def text(self, text: str) -> None:
+        """See :class:`Screen`."""
+
+    def waiting(self) -> None:
+        """See :class:`Screen`."""
 
 
 class Plain:
@@ -96,6 +137,11 @@ class Plain:
         """See :class:`Screen`."""
         self._think_no_more()
         self._write(printable(text) if self._for_person else text)
+
+    def waiting(self) -> None:
+        """See :class:`Screen`."""
+        if self._aside.is_terminal:
+            self._aside.print(Text(_STILL, style="dim"))
 
     def _think_no_more(self) -> None:
         if self._thinking:
@@ -131,6 +177,7 @@ class Drawn:
             redirect_stdout=False,
             redirect_stderr=False,
         )
+        self._spinner = Spinner("dots", style="dim")
         self._drawing = ExitStack()
         self._drawn: tuple[str, str] | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -150,7 +197,7 @@ class Drawn:
         self._drawing.close()
         self._print_thought(thought)
         if tail.strip():
-            self._print(Markdown(tail))
+            self._print(WholeMarkdown(tail))
 
     def reasoning(self, text: str) -> None:
         """See :class:`Screen`."""
@@ -167,14 +214,18 @@ class Drawn:
         if "\n" in text:
             blocks, self._tail = settled(self._tail)
             for block in blocks:
-                self._print(Markdown(block))
+                self._print(WholeMarkdown(block))
+
+    def waiting(self) -> None:
+        """See :class:`Screen`."""
+        self._spinner.update(text=Text(_STILL, style="dim"))  # a line on stderr would stand in what is drawn
 
     def _print_thought(self, line: str) -> None:
         if line.strip():
             self._console.print(Text(line, style="dim italic"))
             self._gap = True
 
-    def _print(self, block: Markdown) -> None:
+    def _print(self, block: WholeMarkdown) -> None:
         gap, self._gap = self._gap, True
         self._console.print(_Lines(block, gap=gap))
 
@@ -193,14 +244,11 @@ class Drawn:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """What is drawn again and again; rich asks for it also when something is printed above it."""
         if self._tail.strip():
-            yield _Lines(Markdown(self._tail), gap=self._gap, fitting=True)
+            yield _Lines(WholeMarkdown(self._tail), gap=self._gap, fitting=True)
         elif self._thought.strip():
             yield _Lines(Text(self._thought, style="dim italic"), fitting=True)
         elif self._waiting():
-            yield _SPINNER
-
-
-_SPINNER = Spinner("dots", style="dim")
+            yield self._spinner
 
 
 class _Lines:

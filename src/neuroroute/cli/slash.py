@@ -36,6 +36,16 @@ def command(line: str) -> Command | None:
     return Command(name.strip().lower(), argument.strip())
 
 
+def exact_command(line: str) -> Command | None:
+    """The command that a piped line is: a known one, with nothing after it unless it takes something.
+
+    Any other line is said to the model: a program that pipes texts does not look at how they begin.
+    """
+    name, _, argument = line.partition(" ")
+    takes = COMMANDS.get(name)
+    return None if takes is None or (argument.strip() and not takes[0]) else Command(name, argument.strip())
+
+
 def unknown(name: str) -> str:
     """What to say of a command that does not exist: names near ones."""
     near = difflib.get_close_matches(name, COMMANDS, 3, 0.5)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 Source: TypeAlias = Literal["named", "cache", "lmstudio", "wheels"]
 
 VARIABLE: Final = "NEUROROUTE_MODEL_FILE"
+_MAGIC = b"GGUF"
 _HINT: Final = f"Name a GGUF file of yours: EmbeddedEngine(model_path=...), or set {VARIABLE} to its path."
 
 
@@ -98,7 +99,14 @@ def _named(wish: _Wish) -> Path | None:
         raise ConfigurationError(
             f"{by} names {path}, which is not a file", hint="It should be the path of a GGUF file."
         )
+    if not _is_gguf(path):
+        raise ConfigurationError(f"{by} names {path}, which is no GGUF file", hint="llama.cpp runs GGUF models only.")
     return path
+
+
+def _is_gguf(file: Path) -> bool:
+    with file.open("rb") as opened:
+        return opened.read(len(_MAGIC)) == _MAGIC
 
 
 def _cached(_: _Wish) -> Path | None:
