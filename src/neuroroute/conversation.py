@@ -92,8 +92,13 @@ class Conversation:
 
     @property
     def messages(self) -> tuple[AnyMessage, ...]:
-        """The whole history, also what is not sent any more."""
+        """The whole history, also what is not sent any more. Set it to go on from another; saved with the next turn."""
         return tuple(self._messages)
+
+    @messages.setter
+    def messages(self, messages: Iterable[ChatMessage | Mapping[str, Any]]) -> None:
+        self._messages, _ = adapted(self._verbs.reader.read(messages))
+        self._window = 0
 
     @property
     def budget(self) -> ContextBudget:

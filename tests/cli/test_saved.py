@@ -1,58 +1,39 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
-from neuroroute import AssistantMessage, ConfigurationError, ConversationConflictError, SQLiteStore, UserMessage
-from neuroroute.cli.saved import LAST, Keeper
+from neuroroute import AssistantMessage, ConfigurationError, SQLiteStore, UserMessage
+from neuroroute.cli.saved import LAST, new_id, resumable
 
-SAID = [UserMessage(content="Hello  there,\nparrot"), AssistantMessage(content="Hi")]
+SAID = [UserMessage(content="Hello"), AssistantMessage(content="Hi")]
 
 
-async def test_what_is_kept_can_be_resumed(tmp_path: Path) -> None:
-    """A conversation goes on by its id, the beginning of it, or as the newest; its title is how it began."""
+async def test_a_conversation_is_found_by_the_beginning_of_its_id(tmp_path: Path) -> None:
+    """An id, the beginning of one, or nothing, which is the newest, leads to one conversation."""
     async with SQLiteStore(tmp_path / "chats.db") as store:
-        first, second = Keeper(store, "abc1"), Keeper(store, "abd2")
-        await first.keep(SAID, "llama3")
-        await second.keep(SAID[:1], "llama3")
-        await first.keep([*SAID, *SAID], "llama3")
-        for wanted in ("abc1", "abc", LAST):
-            keeper, messages = await Keeper.resumed(store, wanted)
-            assert (keeper.id, messages) == ("abc1", [*SAID, *SAID])
-        await keeper.keep(SAID, "llama3")
-        assert {one.id: one.title for one in await store.list()} == {
-            "abc1": "Hello there, parrot",
-            "abd2": "Hello there, parrot",
-        }
+        for name in ("abd2", "abc", "abc1"):
+            await store.save(name, SAID, version=0)
+        found = [await resumable(store, wanted) for wanted in ("abc", "abc1", "abd", LAST)]
+        assert found == ["abc", "abc1", "abd2", "abc1"]
 
 
 async def test_what_cannot_be_resumed(tmp_path: Path) -> None:
     """None, or more than one, is told with where to look."""
     async with SQLiteStore(tmp_path / "chats.db") as store:
-        with pytest.raises(ConfigurationError, match="no conversation was kept yet"):
-            await Keeper.resumed(store, LAST)
+        with pytest.raises(ConfigurationError, match="none was kept yet"):
+            await resumable(store, LAST)
         for name in ("abc1", "abd2"):
-            await Keeper(store, name).keep(SAID, "llama3")
-        with pytest.raises(ConfigurationError, match="2 conversations have ids that begin with 'ab'.*chat --list"):
-            await Keeper.resumed(store, "ab")
-        with pytest.raises(ConfigurationError, match="no conversation has an id that begins with 'x'"):
-            await Keeper.resumed(store, "x")
+            await store.save(name, SAID, version=0)
+        with pytest.raises(ConfigurationError, match=r"2 conversation.* begins with 'ab'.*chat --list"):
+            await resumable(store, "ab")
+        with pytest.raises(ConfigurationError, match=r"no conversation.* begins with 'x'"):
+            await resumable(store, "x")
 
 
-async def test_nothing_is_kept_of_nothing(tmp_path: Path) -> None:
-    """A chat without a turn leaves no trace."""
-    async with SQLiteStore(tmp_path / "chats.db") as store:
-        await Keeper(store).keep([], "llama3")
-        assert await store.list() == []
-
-
-async def test_two_who_go_on_with_one(tmp_path: Path) -> None:
-    """The second of two programs is told, instead of overwriting the first."""
-    async with SQLiteStore(tmp_path / "chats.db") as store:
-        await Keeper(store, "a").keep(SAID, "llama3")
-        one, _ = await Keeper.resumed(store, "a")
-        two, _ = await Keeper.resumed(store, "a")
-        await one.keep([*SAID, *SAID], "llama3")
-        with pytest.raises(ConversationConflictError):
-            await two.keep(SAID, "llama3")
+def test_ids_can_be_typed() -> None:
+    """A new id is eight characters, and another each time."""
+    assert re.fullmatch("[0-9a-f]{8}", new_id())
+    assert new_id() != new_id()

@@ -11,66 +11,8 @@ from neuroroute import AssistantMessage, UserMessage
 from neuroroute.cli.blocks import printable, settled
 from neuroroute.cli.remarks import summary, warnings
 from neuroroute.cli.slash import command, exact_command, is_open, unknown, unquoted
-from neuroroute.cli.talk import Talk, as_json, as_markdown
+from neuroroute.cli.transcript import as_json, as_markdown
 from neuroroute.responses import ModelResponse, Note, Stats, TokenUsage
-
-
-def said(talk: Talk) -> list[str]:
-    return [f"{message.role}: {message.text}" for message in talk.messages]
-
-
-def after_one_turn() -> Talk:
-    talk = Talk("Be brief.")
-    talk.answered([*talk.asking("one"), AssistantMessage(content="1")])
-    return talk
-
-
-def test_a_failed_turn_leaves_the_history_as_it_was():
-    """Only a whole answer changes the history."""
-    talk = after_one_turn()
-    before = said(talk)
-    talk.failed(talk.asking("two"))
-    assert said(talk) == before
-
-
-def test_retry_asks_what_got_no_answer():
-    """After a failure, the question that failed is asked again, once, at the same place."""
-    talk = after_one_turn()
-    talk.failed(talk.asking("two"))
-    talk.failed(talk.asking_again())
-    assert [message.text for message in talk.asking_again()] == ["Be brief.", "one", "1", "two"]
-
-
-def test_retry_of_an_answered_turn_leaves_its_answer_out():
-    """An answered question is asked again without its answer, which stays until there is another."""
-    talk = after_one_turn()
-    assert [message.text for message in talk.asking_again()] == ["Be brief.", "one"]
-    assert said(talk)[-1] == "assistant: 1"
-
-
-def test_undo_takes_a_whole_turn_back():
-    """Undo takes the last question and its answer back, down to the system message."""
-    talk = after_one_turn()
-    assert talk.undo() == "one"
-    assert said(talk) == ["system: Be brief."]
-    assert talk.undo() is None
-    assert talk.asking_again() is None
-
-
-def test_a_new_system_message_keeps_what_was_said():
-    """The system message changes in its place, also for the question that waits to be asked again."""
-    talk = after_one_turn()
-    talk.failed(talk.asking("two"))
-    talk.instruct("Be long.")
-    assert said(talk) == ["system: Be long.", "user: one", "assistant: 1"]
-    assert talk.asking_again()[0].text == "Be long."
-
-
-def test_reset_keeps_the_system_message():
-    """Reset forgets everything else."""
-    talk = after_one_turn()
-    talk.reset()
-    assert said(talk) == ["system: Be brief."]
 
 
 def test_a_saved_conversation_is_what_the_server_takes():

@@ -31,7 +31,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def put(folder: Path, name: str, size: int = 10) -> Path:
     file = folder / name
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_bytes(b"G" * size)
+    file.write_bytes(b"GGUF".ljust(size, b"G"))
     return file
 
 

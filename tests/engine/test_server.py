@@ -241,7 +241,7 @@ async def test_killed_parent(http: aiohttp.ClientSession) -> None:
 async def test_file_that_is_no_gguf(tmp_path: Path, spawned: list[asyncio.subprocess.Process]) -> None:
     """A failed start raises llama.cpp's own words, is not worth a retry, and leaves no process."""
     file = tmp_path / "no.gguf"
-    file.write_text("This is not a model.")
+    file.write_text("GGUF, it says, and is no model.")
     engine = EmbeddedEngine(model_path=file)
     with pytest.raises(ModelUnavailableError, match=r"(?s)did not start.*It said last:.*no\.gguf") as failure:
         await engine.start()

@@ -6,6 +6,7 @@ import asyncio
 import shlex
 import shutil
 import sys
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING
@@ -14,13 +15,15 @@ from rich.console import Console
 from rich.text import Text
 
 from neuroroute.cli.opening import Line, Wish, opened
-from neuroroute.cli.remarks import remark, summary
+from neuroroute.cli.remarks import remark, summary, told_call
 from neuroroute.cli.screens import screen_for, show
 from neuroroute.cli.streams import consoles
+from neuroroute.options import CommonOptions
+from neuroroute.tools import tool
 
 if TYPE_CHECKING:
-    from neuroroute.messages import AnyMessage
     from neuroroute.responses import ModelResponse
+    from neuroroute.turns import TurnStream
 
 TURNS = (
     "My name is Ada, and my robot is called Marvin. Please say hello to both of us in one sentence.",
@@ -29,8 +32,23 @@ TURNS = (
 )
 """The second can only be answered by who remembers the first."""
 
+NEEDS_TOOL = "How many people live in Reykjavik? Look it up."
+_POPULATIONS = {"reykjavik": 139_875, "oslo": 717_710, "bern": 134_591}
+
+
+@tool
+def get_population(city: str) -> str:
+    """How many people live in a city.
+
+    Args:
+        city: its name, such as Oslo.
+    """
+    people = _POPULATIONS.get(city.strip().casefold().replace("í", "i"))
+    return f"{people:,} people live in {city}." if people else f"Nothing is known of {city}."
+
+
 NEXT = (
-    ("{} chat", "talk with it yourself"),
+    ("{} chat", "talk with it yourself; --tools FILE.py offers your own functions"),
     ('{} ask "Why is the sky blue?"', "one question, one answer"),
     ('git diff | {} ask "Review it."', "about what you pipe in"),
     ("{} models", "what the server has"),
@@ -82,13 +100,18 @@ def called() -> str:
 
 
 async def _conversation(line: Line, console: Console, aside: Console) -> list[ModelResponse]:
-    history: list[AnyMessage] = []
-    responses: list[ModelResponse] = []
-    for prompt in TURNS:
-        console.print(Text(f"\n> {prompt}\n", style="bold cyan"))
-        response = await show(line.adapter.stream(prompt, messages=history), screen_for(console, aside))
-        console.print(Text(f"\n{summary(response)}", style="dim"))
-        remark(response, aside)
-        history = response.messages
-        responses.append(response)
+    chat = line.adapter.conversation()
+    responses = [await _turn(prompt, chat.stream(prompt), console, aside) for prompt in TURNS]
+    told = partial(told_call, aside)
+    options: CommonOptions = {"temperature": 0, "tool_choice": "required"}  # so small a model may forget that it can
+    loop = chat.stream_tools(NEEDS_TOOL, tools=[get_population], max_rounds=3, on_tool_call=told, **options)
+    responses.append(await _turn(NEEDS_TOOL, loop, console, aside))
     return responses
+
+
+async def _turn(prompt: str, stream: TurnStream, console: Console, aside: Console) -> ModelResponse:
+    console.print(Text(f"\n> {prompt}\n", style="bold cyan"))
+    response = await show(stream, screen_for(console, aside))
+    console.print(Text(f"\n{summary(response)}", style="dim"))
+    remark(response, aside)
+    return response

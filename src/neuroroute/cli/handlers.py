@@ -17,14 +17,15 @@ from neuroroute.cli.choice import known_model
 from neuroroute.cli.markdown import WholeMarkdown
 from neuroroute.cli.models import print_models
 from neuroroute.cli.slash import COMMANDS
-from neuroroute.cli.talk import Talk, as_json, as_markdown
+from neuroroute.cli.transcript import as_json, as_markdown
+from neuroroute.conversation import Conversation
 
 
 class Handlers:
     """One method for each command; ``adapter`` is whom the next turn asks."""
 
     def __init__(
-        self, talk: Talk, adapter: LMStudioAdapter, runner: asyncio.Runner, console: Console, aside: Console
+        self, talk: Conversation, adapter: LMStudioAdapter, runner: asyncio.Runner, console: Console, aside: Console
     ) -> None:
         self.adapter = adapter
         self._talk = talk
@@ -61,7 +62,7 @@ class Handlers:
         if question is None:
             self._say("There is nothing to take back.")
         else:
-            self._say(f"Taken back: {_short(question)}")
+            self._say(f"Taken back: {_short(question.text)}")
 
     def _reset(self, _: str) -> None:
         self._talk.reset()
@@ -79,11 +80,11 @@ class Handlers:
 
     def _system(self, text: str) -> None:
         if text:
-            self._talk.instruct(text)
+            self._talk.system_message = text
             self._say("The system message is set; what was said stays.")
         else:
-            system = self._talk.system
-            self._say(printable(system) if system is not None else "None of yours is set. /system TEXT sets one.")
+            system = self._talk.system_message
+            self._say(printable(system) if system is not None else "None is set. /system TEXT sets one.")
 
     def _model(self, asked: str) -> None:
         found = self._runner.run(self.adapter.list_models())

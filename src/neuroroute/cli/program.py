@@ -173,10 +173,28 @@ def ask(
 
 @program.command(epilog=_EPILOG)
 @_how
+@click.option(
+    "--resume", is_flag=False, flag_value="", metavar="[ID]", help="Go on with the newest chat, or with this."
+)
+@click.option("--list", "listed", is_flag=True, help="List the chats that were kept, and leave.")
+@click.option("--json", "as_json", is_flag=True, help="With --list: a JSON list.")
+@click.option("--no-keep", is_flag=True, help="Keep this chat nowhere.")
+@click.option(
+    "--tools",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    metavar="FILE.py",
+    help="Offer the @tool functions of a file, which is run for it; may be given more than once.",
+)
 @_who
 def chat(
     *,
     plain: bool,
+    resume: str | None,
+    listed: bool,
+    as_json: bool,
+    no_keep: bool,
+    tools: Sequence[Path],
     system: str | None,
     temperature: float | None,
     max_tokens: int | None,
@@ -185,11 +203,19 @@ def chat(
     url: str | None,
     model: str | None,
 ) -> int:
-    """Have a conversation. Piped in, each line is a turn, unless it is a command."""
+    """Have a conversation, kept in a file of yours. Piped in, each line is a turn, unless it is a command."""
+    from neuroroute.cli.chat import Plan
     from neuroroute.cli.chat import chat as run
     from neuroroute.cli.opening import Wish
 
-    return run(Wish(engine, url, model, _options(temperature, max_tokens, timeout)), system, plain=plain)
+    if listed:
+        from neuroroute.cli.saved import show_saved
+        from neuroroute.cli.streams import consoles
+
+        show_saved(consoles()[0], as_json=as_json)
+        return 0
+    wish = Wish(engine, url, model, _options(temperature, max_tokens, timeout))
+    return run(Plan(wish, system, plain, resume, not no_keep, tools))
 
 
 @program.command(epilog=_EPILOG)

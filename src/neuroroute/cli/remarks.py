@@ -6,6 +6,7 @@ from rich.console import Console
 from rich.text import Text
 
 from neuroroute.cli.blocks import printable
+from neuroroute.messages import ToolCall
 from neuroroute.responses import ModelResponse
 
 _SHOWN = 200
@@ -53,6 +54,13 @@ def calls(response: ModelResponse) -> list[str]:
         given = given if len(given) <= _SHOWN else given[:_SHOWN] + "…"
         told.append(printable(f"The model asked for {call.function.name}({given}), which is not run here."))
     return told
+
+
+def told_call(aside: Console, call: ToolCall) -> None:
+    """Says which tool runs now, and with what."""
+    given = call.function.arguments
+    given = given if len(given) <= _SHOWN else given[:_SHOWN] + "…"
+    aside.print(Text(printable(f"→ {call.function.name}({given})"), style="dim"))
 
 
 def warnings(response: ModelResponse) -> list[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from uuid import uuid4
@@ -15,7 +14,6 @@ from rich.table import Table
 
 from neuroroute.cli.blocks import printable
 from neuroroute.errors import ConfigurationError
-from neuroroute.messages import AnyMessage
 from neuroroute.store import ConversationSummary, SQLiteStore
 
 _MOST_LISTED = 50
@@ -28,46 +26,25 @@ def store_path() -> Path:
     return platformdirs.user_data_path("neuroroute", appauthor=False) / "chats.db"
 
 
-class Keeper:
-    """Keeps one conversation."""
+def new_id() -> str:
+    """An id short enough to be typed."""
+    return uuid4().hex[:8]
 
-    def __init__(self, store: SQLiteStore, id: str | None = None, version: int = 0) -> None:  # noqa: A002
-        self._store = store
-        self.id = id or uuid4().hex[:12]
-        self._version = version
 
-    @classmethod
-    async def resumed(cls, store: SQLiteStore, wanted: str) -> tuple[Keeper, list[AnyMessage]]:
-        """The one whose id begins so, else the newest, with what was said.
+async def resumable(store: SQLiteStore, wanted: str) -> str:
+    """The id of the conversation whose id begins so, else of the newest.
 
-        Raises:
-            ConfigurationError: there is none, or there are several.
-        """
-        listed = await store.list(limit=_MOST_LISTED * 20)
-        fitting = listed[:1] if wanted == LAST else [one for one in listed if one.id.startswith(wanted)]
-        exact = [one for one in fitting if one.id == wanted]
-        fitting = exact or fitting
-        if len(fitting) != 1:
-            many = f"{len(fitting)} conversations have ids that begin with {wanted!r}"
-            none = (
-                f"no conversation has an id that begins with {wanted!r}" if wanted else "no conversation was kept yet"
-            )
-            raise ConfigurationError(many if fitting else none, hint="See them with `neuroroute chat --list`.")
-        saved = await store.load(fitting[0].id)
-        if saved is None:
-            raise ConfigurationError("the conversation was deleted meanwhile", hint="")
-        return cls(store, saved.id, saved.version), list(saved.messages)
-
-    async def keep(self, messages: Sequence[AnyMessage], model: str) -> None:
-        """Saves it as it is now.
-
-        Raises:
-            LMStudioError: it cannot be saved; another program may have gone on with it.
-        """
-        if messages:
-            title = next((" ".join(one.text.split()) for one in messages if one.role == "user"), "")
-            title = title if len(title) <= 60 else title[:59] + "…"
-            self._version = await self._store.save(self.id, messages, model=model, title=title, version=self._version)
+    Raises:
+        ConfigurationError: there is none, or there are several.
+    """
+    listed = await store.list(limit=_MOST_LISTED * 20)
+    fitting = listed[:1] if wanted == LAST else [one for one in listed if one.id.startswith(wanted)]
+    fitting = [one for one in fitting if one.id == wanted] or fitting
+    if len(fitting) == 1:
+        return fitting[0].id
+    count = len(fitting) or "no"
+    why = f"{count} conversation(s) have an id that begins with {wanted!r}" if wanted else "none was kept yet"
+    raise ConfigurationError(why, hint="See them with `neuroroute chat --list`.")
 
 
 def show_saved(console: Console, *, as_json: bool) -> None:

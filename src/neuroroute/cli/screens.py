@@ -21,6 +21,8 @@ from neuroroute.cli.streams import unechoed
 if TYPE_CHECKING:
     from neuroroute.responses import ModelResponse
     from neuroroute.streams import CompletionStream
+    from neuroroute.toolloop import ToolStream
+    from neuroroute.turns import TurnStream
 
 
 PATIENCE = 10.0
@@ -47,7 +49,7 @@ class Screen(Protocol):
         """Nothing has come for a while."""
 
 
-async def show(stream: CompletionStream, screen: Screen) -> ModelResponse:
+async def show(stream: CompletionStream | TurnStream | ToolStream, screen: Screen) -> ModelResponse:
     """Reads an answer to its end and shows it as it comes.
 
     Raises:
