@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import stat
 import subprocess
 import sys
@@ -215,3 +216,94 @@ def test_a_program_that_is_told_to_end_leaves_the_terminal_as_it_was(on_terminal
     assert started.ended() == 143
     assert started.echoes
     assert lmstudio.requests[-1].ended.wait(1)
+
+
+# ── Kept, resumed, with tools ───────────────────────────────────────────────────────────────────────────────────────
+
+TOOLS = '''
+from neuroroute import tool
+
+@tool
+def add(a: int, b: int) -> int:
+    """Adds."""
+    return a + b
+'''
+
+
+def test_what_is_piped_is_not_kept(run, tmp_path):
+    """A script leaves nothing behind, unless it asks to go on with something."""
+    run("chat", piped="one\n")
+    assert run("chat", "--list").stdout == ""
+    told = run("chat", "--resume", piped="one\n")
+    assert told.returncode == 2
+    assert "none was kept yet" in told.stderr
+
+
+@needs_terminal
+def test_a_chat_is_kept_and_goes_on(on_terminal, run, lmstudio, tmp_path):
+    """A chat of a person is kept in a file that only they can read, is listed, and goes on with all that was said."""
+    chat = on_terminal("chat")
+    chat.wait_for("> ")
+    chat.press("Hello parrot\r")
+    chat.wait_for("> ", chat.wait_for("tokens in"))
+    chat.press("\x04")
+    chat.wait_for("neuroroute chat --resume")
+    assert chat.ended() == 0
+    file = tmp_path / "neuroroute" / "chats.db"
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+
+    listed = run("chat", "--list").stdout
+    talk_id, _, turns_, model, title = listed.rstrip("\n").split("\t")
+    assert (turns_, model, title) == ("3", "llama3", "Hello parrot")
+    assert json.loads(run("chat", "--list", "--json").stdout)[0]["id"] == talk_id
+
+    told = run("chat", "--resume", piped="And you?\n")
+    assert told.stdout == "You said: And you?\n"
+    assert turns(lmstudio)[-1] == ["Hello parrot", "You said: Hello parrot", "And you?"]
+    again = on_terminal("chat", "--resume", talk_id[:4])
+    again.wait_for(f"Going on with {talk_id}")
+    again.press("/history\r")
+    again.wait_for("And you?", again.wait_for("> "))
+
+
+@needs_terminal
+def test_a_chat_that_is_not_to_be_kept(on_terminal, run, lmstudio):
+    """--no-keep leaves nothing behind."""
+    chat = on_terminal("chat", "--no-keep")
+    chat.wait_for("> ")
+    chat.press("Hello\r")
+    chat.wait_for("> ", chat.wait_for("tokens in"))
+    chat.press("\x04")
+    assert chat.ended() == 0
+    assert run("chat", "--list").stdout == ""
+
+
+def test_tools_of_a_file_are_run(run, lmstudio, tmp_path):
+    """The functions of a file are offered and run, each call is told on stderr, and stdout holds the answer."""
+    file = tmp_path / "tools.py"
+    file.write_text(TOOLS, encoding="utf-8")
+    lmstudio.answer(Answer("", tool_calls=[("add", {"a": 1, "b": 2})]))
+    lmstudio.answer("It is 3.")
+    told = run("chat", "--tools", str(file), piped="1 + 2?\n")
+    assert (told.stdout, told.returncode) == ("It is 3.\n", 0)
+    assert "→ add(" in told.stderr
+    assert lmstudio.requests[-1].json["messages"][-1]["content"] == "3"
+    broken = run("chat", "--tools", str(tmp_path / "none.py"), piped="1\n")
+    assert (broken.returncode, "no Python file" in broken.stderr) == (2, True)
+
+
+@needs_terminal
+def test_calls_are_drawn_between_the_answers(on_terminal, lmstudio, tmp_path):
+    """On a terminal a call stands on a line of its own, and what was said before and after it stands there once."""
+    file = tmp_path / "tools.py"
+    file.write_text(TOOLS, encoding="utf-8")
+    lmstudio.answer(Answer("Let me see.", tool_calls=[("add", {"a": 1, "b": 2})]))
+    lmstudio.answer("It is **3**.")
+    chat = on_terminal("chat", "--tools", str(file))
+    chat.wait_for("> ", chat.wait_for("Tools: add."))
+    chat.press("1 + 2?\r")
+    chat.wait_for("> ", chat.wait_for("tokens in"))
+    lines = [line.strip() for line in chat.screen().splitlines() if line.strip()]
+    at = lines.index("Let me see.")
+    assert lines[at + 1].startswith("→ add(")
+    assert lines[at + 2] == "It is 3."

@@ -6,7 +6,6 @@ import asyncio
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,7 +15,7 @@ from rich.text import Text
 from neuroroute.cli.exits import OK, exit_code, explained
 from neuroroute.cli.handlers import Handlers
 from neuroroute.cli.opening import Line, Wish, opened
-from neuroroute.cli.remarks import remark, summary, told_call
+from neuroroute.cli.remarks import on_call, remark, summary
 from neuroroute.cli.saved import new_id, resumable, store_path
 from neuroroute.cli.screens import screen_for, show
 from neuroroute.cli.slash import Command, command, exact_command, is_open, unknown, unquoted
@@ -161,16 +160,17 @@ class _Session:
 
     def _answer(self, asked: str | UserMessage) -> None:
         model = self._handlers.adapter.model_id
+        screen = screen_for(self._console, self._aside, plain=self._plain)
         if self._tools:
-            called = partial(told_call, self._aside)
+            told = on_call(screen)
             stream = self._talk.stream_tools(
-                asked, tools=self._tools, max_rounds=MOST_ROUNDS, on_tool_call=called, model=model
+                asked, tools=self._tools, max_rounds=MOST_ROUNDS, on_tool_call=told, model=model
             )
         else:
             stream = self._talk.stream(asked, model=model)
         if self._by_hand:
             self._console.print()
-        response = self._runner.run(show(stream, screen_for(self._console, self._aside, plain=self._plain)))
+        response = self._runner.run(show(stream, screen))
         remark(response, self._aside)
         if self._by_hand:
             self._console.print(Text(f"\n{summary(response)}\n", style="dim"))

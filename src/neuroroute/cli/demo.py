@@ -6,7 +6,6 @@ import asyncio
 import shlex
 import shutil
 import sys
-from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING
@@ -15,14 +14,15 @@ from rich.console import Console
 from rich.text import Text
 
 from neuroroute.cli.opening import Line, Wish, opened
-from neuroroute.cli.remarks import remark, summary, told_call
-from neuroroute.cli.screens import screen_for, show
+from neuroroute.cli.remarks import on_call, remark, summary
+from neuroroute.cli.screens import Screen, screen_for, show
 from neuroroute.cli.streams import consoles
 from neuroroute.options import CommonOptions
 from neuroroute.tools import tool
 
 if TYPE_CHECKING:
     from neuroroute.responses import ModelResponse
+    from neuroroute.toolloop import ToolStream
     from neuroroute.turns import TurnStream
 
 TURNS = (
@@ -101,17 +101,26 @@ def called() -> str:
 
 async def _conversation(line: Line, console: Console, aside: Console) -> list[ModelResponse]:
     chat = line.adapter.conversation()
-    responses = [await _turn(prompt, chat.stream(prompt), console, aside) for prompt in TURNS]
-    told = partial(told_call, aside)
+    responses = [
+        await _turn(prompt, chat.stream(prompt), screen_for(console, aside), console, aside) for prompt in TURNS
+    ]
+    screen = screen_for(console, aside)
     options: CommonOptions = {"temperature": 0, "tool_choice": "required"}  # so small a model may forget that it can
-    loop = chat.stream_tools(NEEDS_TOOL, tools=[get_population], max_rounds=3, on_tool_call=told, **options)
-    responses.append(await _turn(NEEDS_TOOL, loop, console, aside))
-    return responses
+    loop = line.adapter.stream_tools(
+        NEEDS_TOOL,
+        tools=[get_population],
+        max_rounds=3,
+        on_tool_call=on_call(screen),
+        **options,
+    )
+    return [*responses, await _turn(NEEDS_TOOL, loop, screen, console, aside)]
 
 
-async def _turn(prompt: str, stream: TurnStream, console: Console, aside: Console) -> ModelResponse:
+async def _turn(
+    prompt: str, stream: TurnStream | ToolStream, screen: Screen, console: Console, aside: Console
+) -> ModelResponse:
     console.print(Text(f"\n> {prompt}\n", style="bold cyan"))
-    response = await show(stream, screen_for(console, aside))
+    response = await show(stream, screen)
     console.print(Text(f"\n{summary(response)}", style="dim"))
     remark(response, aside)
     return response

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from rich.console import Console
 from rich.text import Text
 
 from neuroroute.cli.blocks import printable
+from neuroroute.cli.screens import Screen
 from neuroroute.messages import ToolCall
 from neuroroute.responses import ModelResponse
 
@@ -56,11 +59,14 @@ def calls(response: ModelResponse) -> list[str]:
     return told
 
 
-def told_call(aside: Console, call: ToolCall) -> None:
-    """Says which tool runs now, and with what."""
-    given = call.function.arguments
-    given = given if len(given) <= _SHOWN else given[:_SHOWN] + "…"
-    aside.print(Text(printable(f"→ {call.function.name}({given})"), style="dim"))
+def on_call(screen: Screen) -> Callable[[ToolCall], None]:
+    """Shows each call of the loop as people read it; long arguments are cut."""
+
+    def show(call: ToolCall) -> None:
+        given = call.function.arguments
+        screen.calling(f"→ {call.function.name}({given if len(given) <= _SHOWN else given[:_SHOWN] + '…'})")
+
+    return show
 
 
 def warnings(response: ModelResponse) -> list[str]:

@@ -45,6 +45,9 @@ class Screen(Protocol):
     def text(self, text: str) -> None:
         """More of what it says."""
 
+    def calling(self, call: str) -> None:
+        """A tool is run now."""
+
     def waiting(self) -> None:
         """Nothing has come for a while."""
 
@@ -105,6 +108,9 @@ class Unseen:
     def text(self, text: str) -> None:
         """See :class:`Screen`."""
 
+    def calling(self, call: str) -> None:
+        """See :class:`Screen`."""
+
     def waiting(self) -> None:
         """See :class:`Screen`."""
 
@@ -139,6 +145,13 @@ class Plain:
         """See :class:`Screen`."""
         self._think_no_more()
         self._write(printable(text) if self._for_person else text)
+
+    def calling(self, call: str) -> None:
+        """See :class:`Screen`."""
+        self._think_no_more()
+        if not self._last.endswith("\n"):
+            self._write("\n")
+        self._aside.print(Text(printable(call), style="dim"))
 
     def waiting(self) -> None:
         """See :class:`Screen`."""
@@ -217,6 +230,13 @@ class Drawn:
             blocks, self._tail = settled(self._tail)
             for block in blocks:
                 self._print(WholeMarkdown(block))
+
+    def calling(self, call: str) -> None:
+        """See :class:`Screen`."""
+        tail, self._tail = self._tail, ""
+        if tail.strip():
+            self._print(WholeMarkdown(tail))
+        self._print_thought(printable(call))
 
     def waiting(self) -> None:
         """See :class:`Screen`."""
