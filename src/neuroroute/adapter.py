@@ -7,22 +7,23 @@ from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self, Unpack, cast
 
+import msgspec
+
 from neuroroute.base import Adapter
 from neuroroute.conversation import Conversation, Trim, Verbs
 from neuroroute.details import ModelDetails
-from neuroroute.errors import LMStudioError
+from neuroroute.errors import LMStudioError, ModelInvalidRequestError
 from neuroroute.messages import AnyMessage, ChatMessage
-from neuroroute.options import DEFAULTS, CommonOptions, ConversationOptions, RequestOptions
+from neuroroute.options import CommonOptions, ConversationOptions, RequestOptions
 from neuroroute.responses import ModelResponse
 from neuroroute.shapes.shape import AnswerShape
 from neuroroute.store import ConversationStore
 from neuroroute.streams import ChunkStream, CompletionStream
-from neuroroute.structured import ask_typed
+from neuroroute.structured import ask_typed as ask_until_typed
 from neuroroute.toolloop import OnToolCall, ToolLoop, ToolStream
 from neuroroute.tools.toolbox import Toolbox, ToolItem
 
 _AVAILABLE_WITHIN_MS = 5000
-_DEFAULT_SYSTEM: str = DEFAULTS["system_message"]
 
 
 class LMStudioAdapter(Adapter):
@@ -63,7 +64,9 @@ class LMStudioAdapter(Adapter):
             made = request if not correction else self._followed_by(request, correction)
             return await CompletionStream(made, self._core.reply).whole()
 
-        return await ask_typed(ask, shape, request.options["reask"])
+        response = await ask_until_typed(ask, shape, request.options["reask"])
+        response.messages = [*request.messages, response.messages[-1]]  # wrong answers are no part of the history
+        return response
 
     def stream(
         self, prompt: str = "", options: RequestOptions | None = None, **more: Unpack[RequestOptions]
@@ -108,7 +111,8 @@ class LMStudioAdapter(Adapter):
             on_tool_call: is shown each call before it runs, and may refuse it; sync or async.
             tool_timeout_ms: how long a tool may take that has no limit of its own.
             max_result_bytes: longer results are cut.
-            **options: as of :meth:`generate_completion`, for every request.
+            **options: as of :meth:`generate_completion`, for every request; a ``response_format`` for one more at the
+                end, which offers no tools.
 
         Raises:
             ToolRoundsError: the model still called, or made one call three times; ``partial.messages`` goes on from
@@ -117,11 +121,17 @@ class LMStudioAdapter(Adapter):
         """
         loop, options = _tool_loop(tools, max_rounds, on_tool_call, tool_timeout_ms, max_result_bytes, options)
 
+        typed = options.get("response_format", self._defaults["response_format"]) is not None
+        untyped = options | {"response_format": None, "reask": 0} if typed else options
+
         async def ask(messages: list[AnyMessage] | None) -> ModelResponse:
-            given = options if messages is None else _next_round(options, messages)
+            given = untyped if messages is None else _next_round(untyped, messages)
             return await self.generate_completion(prompt if messages is None else "", given)
 
-        return await loop.run(ask)
+        async def ask_typed(messages: list[AnyMessage] | None) -> ModelResponse:
+            return await self.generate_completion("", _next_round(options, messages or []) | {"tools": None})
+
+        return await loop.run(ask, ask_typed if typed else None)
 
     def stream_tools(
         self,
@@ -134,7 +144,10 @@ class LMStudioAdapter(Adapter):
         max_result_bytes: int = 64 << 10,
         **options: Unpack[CommonOptions],
     ) -> ToolStream:
-        """What :meth:`run_tools` does, with the chunks of every answer as they come."""
+        """What :meth:`run_tools` does, with the chunks of every answer as they come; takes no ``response_format``."""
+        if options.get("response_format", self._defaults["response_format"]) is not None:
+            why = "stream_tools takes no response_format: the answers in words would stream, too"
+            raise ModelInvalidRequestError(why, hint="Use run_tools, or set response_format=None.")
         loop, options = _tool_loop(tools, max_rounds, on_tool_call, tool_timeout_ms, max_result_bytes, options)
 
         def opened(messages: list[AnyMessage] | None) -> CompletionStream:
@@ -146,7 +159,7 @@ class LMStudioAdapter(Adapter):
     def conversation(
         self,
         *,
-        system_message: str | None = _DEFAULT_SYSTEM,
+        system_message: str | msgspec.UnsetType | None = msgspec.UNSET,
         messages: Iterable[ChatMessage | Mapping[str, Any]] = (),
         store: ConversationStore | None = None,
         id: str | None = None,  # noqa: A002 - the word for it
@@ -157,7 +170,7 @@ class LMStudioAdapter(Adapter):
         """A conversation that keeps its history by itself.
 
         Args:
-            system_message: how the model is to behave; None: nothing is said.
+            system_message: how the model is to behave; None: nothing is said. Default: the adapter's.
             messages: how it begins.
             store: where it is kept; saved after each turn.
             id: under which it is kept, and loaded. Default: a new one.
@@ -170,18 +183,12 @@ class LMStudioAdapter(Adapter):
             ModelInvalidRequestError: a wrong value, or a message that is none.
         """
         self.with_model(self._model_id, **cast("RequestOptions", defaults))  # checks them
-        verbs = Verbs(
-            self._model_id,
-            self._core.reader,
-            self.context_length,
-            self._ask,
-            self._stream,
-            self._loop,
-            self._loop_stream,
-        )
+        asked = (self._ask, self._stream, self._loop, self._loop_stream)
+        verbs = Verbs(self._model_id, self._core.reader, self._defaults, self._details, *asked)
+        system = self._defaults["system_message"] if system_message is msgspec.UNSET else system_message
         return Conversation(
             verbs,
-            system_message=system_message,
+            system_message=system,
             messages=messages,
             store=store,
             id=id,
@@ -213,9 +220,12 @@ class LMStudioAdapter(Adapter):
         Raises:
             LMStudioError: the server cannot be reached, or gives no listing.
         """
-        asked = model or self._model_id
-        details = next((one for one in await self.list_models() if one.answers_to(asked)), None)
+        details = await self._details(model)
         return None if details is None else details.context_length
+
+    async def _details(self, model: str | None) -> ModelDetails | None:
+        asked = model or self._model_id
+        return next((one for one in await self.list_models() if one.answers_to(asked)), None)
 
     async def list_models(self) -> list[ModelDetails]:
         """The models that the server has, from the listing that tells most.

@@ -48,7 +48,7 @@ def assembled(
     folded = fold(chunks, len(request.messages))
     notes = _notes(request, reply, folded)
     calls = folded.tool_calls
-    if calls and answer.complete and request.options["salvage"]:
+    if calls and answer.complete and answer.finish_reason != "length" and request.options["salvage"]:
         calls = _mended(calls, notes)
     legacy = request.offer is not None and request.offer.legacy
     function_call = calls[0].function if legacy and calls else None

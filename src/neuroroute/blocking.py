@@ -5,12 +5,7 @@ One event loop in a thread of its own runs them all, so that one adapter may be 
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import os
-import threading
-from collections.abc import Callable, Coroutine
-from concurrent.futures import CancelledError
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from functools import wraps
 from types import TracebackType
 from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar, cast
@@ -19,8 +14,8 @@ from neuroroute.adapter import LMStudioAdapter
 from neuroroute.base import Adapter
 from neuroroute.budget import ContextBudget
 from neuroroute.conversation import Conversation
-from neuroroute.errors import NetworkError
-from neuroroute.messages import AnyMessage
+from neuroroute.loopthread import LoopThread
+from neuroroute.messages import AnyMessage, ChatMessage, UserMessage
 from neuroroute.responses import ModelResponse, StreamingChunk
 from neuroroute.streams import ChunkStream, CompletionStream
 from neuroroute.toolloop import ToolStream
@@ -33,80 +28,8 @@ A = TypeVar("A")
 S = TypeVar("S", bound=CompletionStream | ChunkStream | ToolStream | TurnStream)
 
 
-class _Life:
-    """The loop and thread of one process."""
-
-    __slots__ = ("lock", "loop", "thread")
-
-    def __init__(self) -> None:
-        self.lock = threading.Lock()
-        self.loop: asyncio.AbstractEventLoop | None = None
-        self.thread: threading.Thread | None = None
-
-    def running(self) -> asyncio.AbstractEventLoop:
-        if self.loop is None:
-            self.loop = asyncio.new_event_loop()
-            self.thread = threading.Thread(target=self.loop.run_forever, name="neuroroute", daemon=True)
-            self.thread.start()
-        return self.loop
-
-
-class _LoopThread:
-    """An event loop in a daemon thread, started on first use; after a fork, the child starts one of its own.
-
-    A fork copies no thread but the one that forks, and a lock as it was, perhaps held for ever.
-    """
-
-    def __init__(self) -> None:
-        self._lives: dict[int, _Life] = {}
-
-    def _life(self) -> _Life:
-        process = os.getpid()
-        return self._lives.get(process) or self._lives.setdefault(process, _Life())
-
-    def run(self, coroutine: Coroutine[Any, Any, R]) -> R:
-        """The coroutine's result; what interrupts the caller (Ctrl-C) cancels it."""
-        life = self._life()
-        with life.lock:  # so that no call begins while stop() ends them
-            future = asyncio.run_coroutine_threadsafe(coroutine, life.running())
-        try:
-            return future.result()
-        except CancelledError:
-            raise NetworkError("the adapter was closed in another thread", retryable=False, hint="") from None
-        except BaseException:
-            future.cancel()
-            raise
-
-    def call_soon(self, action: Callable[[], None]) -> None:
-        """Runs the action in the loop's thread, if that is still there."""
-        loop = self._life().loop
-        if loop is not None:
-            with contextlib.suppress(RuntimeError):  # it stopped this very moment
-                loop.call_soon_threadsafe(action)
-
-    def stop(self) -> None:
-        """Ends the thread, and the calls of other threads with it; a later use starts another."""
-        life = self._life()
-        with life.lock:
-            loop, thread = life.loop, life.thread
-            life.loop = life.thread = None
-        if loop is not None and thread is not None:
-            asyncio.run_coroutine_threadsafe(_cancel_others(), loop).result()
-            loop.call_soon_threadsafe(loop.stop)
-            thread.join()
-            loop.close()
-
-
-async def _cancel_others() -> None:
-    """Cancels all that the loop still does, and waits until it has ended."""
-    others = asyncio.all_tasks() - {asyncio.current_task()}
-    for task in others:
-        task.cancel()
-    await asyncio.gather(*others, return_exceptions=True)
-
-
 class _SyncStream(Generic[S]):
-    def __init__(self, stream: S, thread: _LoopThread) -> None:
+    def __init__(self, stream: S, thread: LoopThread) -> None:
         self._stream: S = stream
         self._thread = thread
 
@@ -151,6 +74,11 @@ class SyncCompletionStream(_SyncStream[CompletionStream]):
         """The chunks taken so far, folded; whole once the last chunk was taken."""
         return self._stream.response
 
+    @property
+    def partial_value(self) -> Any:
+        """With a ``response_format``, as much of the typed answer as is certain so far, as plain data; else None."""
+        return self._stream.partial_value
+
 
 class SyncChunkStream(_SyncStream[ChunkStream]):
     """The specification's form of a stream, blocking: a failure is its last chunk, never raised."""
@@ -173,6 +101,11 @@ class SyncTurnStream(_SyncStream[TurnStream]):
         """The chunks taken so far, folded; whole once the last chunk was taken."""
         return self._stream.response
 
+    @property
+    def partial_value(self) -> Any:
+        """With a ``response_format``, as much of the typed answer as is certain so far, as plain data; else None."""
+        return self._stream.partial_value
+
 
 def _blocking(
     verb: Callable[Concatenate[A, P], Coroutine[Any, Any, R]],
@@ -185,7 +118,7 @@ def _blocking(
 
 
 def _wrapping(
-    verb: Callable[Concatenate[A, P], T], kind: Callable[[T, _LoopThread], R]
+    verb: Callable[Concatenate[A, P], T], kind: Callable[[T, LoopThread], R]
 ) -> Callable[Concatenate[Any, P], R]:
     """A verb that does not wait, but gives something that does."""
 
@@ -199,7 +132,7 @@ def _wrapping(
 class SyncConversation:
     """:class:`~neuroroute.Conversation` for code without asyncio; its verbs take what those take, and block."""
 
-    def __init__(self, asynchronous: Conversation, loop_thread: _LoopThread) -> None:
+    def __init__(self, asynchronous: Conversation, loop_thread: LoopThread) -> None:
         self.asynchronous = asynchronous
         self.loop_thread = loop_thread
 
@@ -215,13 +148,34 @@ class SyncConversation:
 
     @property
     def messages(self) -> tuple[AnyMessage, ...]:
-        """The whole history, also what is not sent any more."""
+        """The whole history, also what is not sent any more. Set it to go on from another; saved with the next turn."""
         return self.asynchronous.messages
+
+    @messages.setter
+    def messages(self, messages: Iterable[ChatMessage | Mapping[str, Any]]) -> None:
+        self.asynchronous.messages = messages
+
+    @property
+    def system_message(self) -> str | None:
+        """How the model is to behave; set it to say something else from the next turn on. None: nothing is said."""
+        return self.asynchronous.system_message
+
+    @system_message.setter
+    def system_message(self, text: str | None) -> None:
+        self.asynchronous.system_message = text
 
     @property
     def budget(self) -> ContextBudget:
         """Tokens that the history takes, and that are left."""
         return self.asynchronous.budget
+
+    def undo(self) -> UserMessage | None:
+        """Takes the last turn back, and gives what was asked in it; None: there is none. Saved with the next turn."""
+        return self.asynchronous.undo()
+
+    def reset(self) -> None:
+        """Forgets everything but the system messages. Saved with the next turn."""
+        self.asynchronous.reset()
 
     def branch(self) -> SyncConversation:
         """Another conversation that goes on from here, under an id of its own."""
@@ -255,7 +209,7 @@ class SyncLMStudioAdapter(Adapter):
     Made as that one is. Its verbs take what those take, and block.
     """
 
-    loop_thread: _LoopThread
+    loop_thread: LoopThread
 
     generate_completion = _blocking(LMStudioAdapter.generate_completion)
     stream = _wrapping(LMStudioAdapter.stream, SyncCompletionStream)
@@ -268,7 +222,7 @@ class SyncLMStudioAdapter(Adapter):
     is_available = _blocking(LMStudioAdapter.is_available)
 
     def _prepare(self) -> None:
-        self.loop_thread = _LoopThread()
+        self.loop_thread = LoopThread()
 
     @property
     def asynchronous(self) -> LMStudioAdapter:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
 
+from neuroroute.details import ModelDetails
 from neuroroute.errors import LMStudioError, ModelInvalidRequestError
 from neuroroute.messages import AnyMessage, AssistantMessage, ImagePart
 from neuroroute.responses import ModelResponse, estimate_tokens
@@ -22,7 +23,7 @@ class ContextBudget:
     Estimates are a quarter of the UTF-8 length, times what the last counts of the server have taught.
     """
 
-    __slots__ = ("_asked", "_ratio", "limit", "used")
+    __slots__ = ("_known", "_ratio", "given", "limit", "used")
 
     def __init__(self, limit: int | None = None) -> None:
         size: object = limit
@@ -30,12 +31,14 @@ class ContextBudget:
             raise ModelInvalidRequestError(
                 f"max_context_tokens is {size!r:.60}; it must be a whole number of at least 1"
             )
+        self.given = limit
+        """As it was given."""
         self.limit = limit
         """Tokens that fit: as given, else the context that the model was loaded with; None while it is not known."""
         self.used = 0
         """Tokens of the last prompt and its answer, as the server counted (or an estimate, where it did not)."""
         self._ratio = 1.0
-        self._asked = limit is not None
+        self._known = limit is not None
 
     @property
     def left(self) -> int | None:
@@ -45,19 +48,21 @@ class ContextBudget:
     def __repr__(self) -> str:
         return f"<ContextBudget {self.used} of {self.limit or 'an unknown number of'} tokens used>"
 
-    async def learn_limit(self, context_length: Callable[[], Awaitable[int | None]]) -> None:
-        """Asks for the model's context once; a server that does not tell leaves it unknown."""
-        if not self._asked:
-            try:
-                self.limit = await context_length()
-            except LMStudioError:
-                return  # asked again with the next turn
-            self._asked = True
+    async def learn_limit(self, details: Callable[[], Awaitable[ModelDetails | None]]) -> None:
+        """Asks for the model's context, until a copy of it is loaded; a server that does not tell leaves it unknown."""
+        if self._known:
+            return
+        try:
+            found = await details()
+        except LMStudioError:
+            return  # asked again with the next turn
+        self.limit = None if found is None else found.context_length
+        self._known = found is None or found.loaded is not False
 
-    def learn(self, response: ModelResponse) -> None:
-        """Takes over what the server counted."""
+    def learn(self, response: ModelResponse, *, ratio: bool = True) -> None:
+        """Takes over what the server counted; with ``ratio`` it teaches the estimates, too."""
         self.used = response.tokens.total
-        if not response.tokens.estimated and response.tokens.prompt:
+        if ratio and not response.tokens.estimated and response.tokens.prompt:
             plain = sum(map(_plain_estimate, response.messages[:-1]))
             self._ratio = min(max(response.tokens.prompt / max(plain, 1), _SLOW), _FAST)
 

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Any, Literal, NamedTuple, Self, TypeAlias, Unpack, cast
 from uuid import uuid4
+from weakref import WeakKeyDictionary
 
 from neuroroute.budget import ContextBudget
-from neuroroute.errors import LMStudioError, ModelInvalidRequestError
-from neuroroute.messages import AnyMessage, ChatMessage, MessageReader, SystemMessage, UserMessage
+from neuroroute.details import ModelDetails
+from neuroroute.errors import LMStudioError, ModelBusyError, ModelInvalidRequestError
+from neuroroute.history import History
+from neuroroute.messages import AnyMessage, ChatMessage, MessageReader, UserMessage
 from neuroroute.options import CommonOptions, RequestOptions
 from neuroroute.responses import ModelResponse, Note
 from neuroroute.store import ConversationStore
@@ -30,7 +34,6 @@ Options: TypeAlias = dict[str, Any]
 
 _TRIM_TO = 0.7
 """Trimmed to this share, so that not every further turn drops one more: each drop makes the model read all anew."""
-_TITLE = 60
 _ANY_TURN: Options = {"messages": [UserMessage(content="?")]}
 
 
@@ -39,11 +42,23 @@ class Verbs(NamedTuple):
 
     model_id: str
     reader: MessageReader
-    context_length: Callable[[str | None], Awaitable[int | None]]
+    defaults: Options
+    """The adapter's own options."""
+    details: Callable[[str | None], Awaitable[ModelDetails | None]]
     ask: Callable[[Options], Awaitable[ModelResponse]]
     stream: Callable[[Options], CompletionStream]
     run_tools: Callable[[Options], Awaitable[ModelResponse]]
     stream_tools: Callable[[Options], ToolStream]
+
+
+class _Plan(NamedTuple):
+    """A turn that is about to be taken."""
+
+    history: History
+    """What it goes on from: the history as it is, or a shorter one."""
+    question: UserMessage
+    options: Options
+    notes: list[Note]
 
 
 class Conversation:
@@ -56,7 +71,9 @@ class Conversation:
         print((await chat.ask("And what do you like?")).text)
 
     Turns are taken one at a time, in the order they were asked for. A turn that fails or is left leaves the history as
-    it was. With a store it is loaded on the first turn (or with ``async with``, or :meth:`load`) and saved after each.
+    it was. With a store it is loaded on the first turn (or with ``async with``, or :meth:`load`) and saved after each;
+    where somebody else saved it in between, the turn fails with its answer in ``partial``, and the next goes on from
+    what the store has.
     """
 
     def __init__(
@@ -73,17 +90,15 @@ class Conversation:
     ) -> None:
         self._verbs = verbs
         self._system_message = system_message
-        self._messages, _ = adapted(verbs.reader.read(messages))
+        self._history = self._read(messages)
         self._store = store
         self._id = id or uuid4().hex
         self._trim: Trim = _checked_trim(trim)
         self._budget = ContextBudget(max_context_tokens)
         self._defaults = defaults
-        self._window = 0
-        """Where the part of the history begins that is still sent."""
         self._version: int | None = None if store is not None and id is not None else 0
-        """What the store knows; None before it was asked."""
-        self._turn = asyncio.Lock()
+        """What the store knows; None where it has to be asked."""
+        self._locks: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
 
     @property
     def id(self) -> str:
@@ -93,12 +108,11 @@ class Conversation:
     @property
     def messages(self) -> tuple[AnyMessage, ...]:
         """The whole history, also what is not sent any more. Set it to go on from another; saved with the next turn."""
-        return tuple(self._messages)
+        return self._history.messages
 
     @messages.setter
     def messages(self, messages: Iterable[ChatMessage | Mapping[str, Any]]) -> None:
-        self._messages, _ = adapted(self._verbs.reader.read(messages))
-        self._window = 0
+        self._history = self._read(messages)
 
     @property
     def budget(self) -> ContextBudget:
@@ -106,7 +120,7 @@ class Conversation:
         return self._budget
 
     def __repr__(self) -> str:
-        return f"<Conversation {self._id} with {self._verbs.model_id!r}, {len(self._messages)} messages>"
+        return f"<Conversation {self._id} with {self._verbs.model_id!r}, {len(self.messages)} messages>"
 
     async def ask(self, prompt: Prompt, **options: Unpack[RequestOptions]) -> ModelResponse:
         """The answer to what the user says next; takes the options of ``generate_completion``, but for ``messages``.
@@ -116,9 +130,9 @@ class Conversation:
         """
         given = self._options(options)
         self._verbs.stream(given | _ANY_TURN)  # wrong options raise now, before the turn waits
-        async with self._turn:
-            sent, notes = await self._prepared(prompt, given)
-            return await self._kept(await self._verbs.ask(given | {"messages": sent}), sent, notes)
+        async with self._turn(given):
+            plan = await self._planned(prompt, given)
+            return await self._kept(await self._verbs.ask(plan.options), plan)
 
     def stream(self, prompt: Prompt, **options: Unpack[RequestOptions]) -> TurnStream:
         """The answer as it comes. The turn is over, and kept, when its last chunk is handed out."""
@@ -137,9 +151,9 @@ class Conversation:
     ) -> ModelResponse:
         """The answer after the tools that the model called; calls and results become part of the history."""
         given = self._with_tools(options, tools, max_rounds, on_tool_call)
-        async with self._turn:
-            sent, notes = await self._prepared(prompt, given)
-            return await self._kept(await self._verbs.run_tools(given | {"messages": sent}), sent, notes)
+        async with self._turn(given):
+            plan = await self._planned(prompt, given)
+            return await self._kept(await self._verbs.run_tools(plan.options), plan)
 
     def stream_tools(
         self,
@@ -156,61 +170,56 @@ class Conversation:
 
     def undo(self) -> UserMessage | None:
         """Takes the last turn back, and gives what was asked in it; None: there is none. Saved with the next turn."""
-        last = next((at for at in reversed(range(len(self._messages))) if _asks(self._messages[at])), None)
-        if last is None:
-            return None
-        question = self._messages[last]
-        self._messages = self._messages[:last]
-        self._window = min(self._window, last)
-        return cast("UserMessage", question)
+        self._history, question = self._history.undone()
+        return question
 
     def reset(self) -> None:
         """Forgets everything but the system messages. Saved with the next turn."""
-        self._messages = [message for message in self._messages if isinstance(message, SystemMessage)]
-        self._window = 0
+        self._history = self._history.forgotten()
         self._budget.used = 0
 
     @property
     def system_message(self) -> str | None:
         """How the model is to behave; set it to say something else from the next turn on. None: nothing is said."""
-        said = next((message.text for message in self._messages if isinstance(message, SystemMessage)), None)
+        said = self._history.system
         return self._system_message if said is None else said
 
     @system_message.setter
     def system_message(self, text: str | None) -> None:
         self._system_message = text
-        rest = [message for message in self._messages if not isinstance(message, SystemMessage)]
-        dropped = len(self._messages) - len(rest)
-        head = [] if text is None or not rest else [SystemMessage(content=text)]
-        self._messages = [*head, *rest]
-        self._window = max(self._window - dropped + len(head), 0)
+        self._history = self._history.instructed(text)
 
     def branch(self) -> Conversation:
-        """Another conversation that goes on from here, under an id of its own; neither sees the other's turns."""
+        """Another conversation that goes on from here, under an id of its own; neither sees the other's turns.
+
+        Raises:
+            ModelInvalidRequestError: it was not loaded from its store yet.
+        """
+        if self._version is None:
+            raise ModelInvalidRequestError("the conversation was not loaded yet", hint="Call load() before branch().")
         branched = Conversation(
             self._verbs,
             system_message=self._system_message,
-            messages=self._messages,
+            messages=(),
             store=self._store,
             id=None,
             trim=self._trim,
-            max_context_tokens=self._budget.limit,
+            max_context_tokens=self._budget.given,
             defaults=self._defaults,
         )
-        branched._window = self._window
+        branched._history = self._history
         return branched
 
     async def load(self) -> Self:
-        """Reads it from its store, if there is one; what the store does not have begins empty.
+        """Reads it from its store, if there is one that was not asked yet.
+
+        What the conversation was made with (``messages``) holds only where the store has nothing.
 
         Raises:
             ConfigurationError: the store cannot be read.
         """
-        if self._version is None and self._store is not None:
-            saved = await self._store.load(self._id)
-            self._version = 0 if saved is None else saved.version
-            if saved is not None:
-                self._messages, _ = adapted([*saved.messages, *self._messages])
+        async with self._turn({}):
+            await self._load()
         return self
 
     async def __aenter__(self) -> Self:
@@ -220,6 +229,36 @@ class Conversation:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         """Nothing is left open: every turn was saved when it ended."""
+
+    def _read(self, messages: Iterable[ChatMessage | Mapping[str, Any]]) -> History:
+        return History(tuple(adapted(self._verbs.reader.read(messages))[0]))
+
+    async def _load(self) -> None:
+        if self._version is None and self._store is not None:
+            saved = await self._store.load(self._id)
+            self._version = 0 if saved is None else saved.version
+            if saved is not None:
+                self._history = self._read(saved.messages)
+
+    @asynccontextmanager
+    async def _turn(self, given: Options) -> AsyncGenerator[None, None]:
+        """Waits for the turns before, no longer than a request may take."""
+        lock = self._locks.setdefault(asyncio.get_running_loop(), asyncio.Lock())
+        limit_ms = self._setting(given, "timeout_ms")
+        try:
+            async with asyncio.timeout(None if limit_ms is None else limit_ms / 1000):
+                await lock.acquire()
+        except TimeoutError:
+            why = "the turn before has not ended"
+            raise ModelBusyError(why, hint="Read its stream to the end, or close it.") from None
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def _setting(self, given: Options, name: str) -> Any:
+        value = given.get(name)
+        return self._verbs.defaults[name] if value is None else value
 
     def _options(self, options: Mapping[str, Any]) -> Options:
         if "messages" in options:
@@ -234,54 +273,64 @@ class Conversation:
         self._verbs.stream_tools(given | _ANY_TURN)  # wrong options raise now, before the turn waits
         return given
 
-    async def _prepared(self, prompt: Prompt, given: Mapping[str, Any]) -> tuple[list[AnyMessage], list[Note]]:
-        """The history to send, the prompt as its last message."""
-        await self.load()
+    async def _planned(self, prompt: Prompt, given: Options) -> _Plan:
+        await self._load()
         question = prompt if isinstance(prompt, UserMessage) else UserMessage(content=prompt)
         if not question.content:
             raise ModelInvalidRequestError("there is nothing to ask: the prompt is empty")
-        sent = [*self._sent_part(), question]
-        await self._budget.learn_limit(lambda: self._verbs.context_length(given.get("model")))
-        if self._trim is None or self._budget.fits(sent, given.get("max_tokens")):
-            return sent, []
-        return await self._shortened(sent, given.get("max_tokens"))
+        model, reserve = self._setting(given, "model"), self._setting(given, "max_tokens")
+        await self._budget.learn_limit(lambda: self._verbs.details(model))
+        history, notes = self._history, list[Note]()
+        if self._trim is not None and not self._budget.fits([*history.sent(), question], reserve):
+            history, notes = await self._shortened(question, reserve)
+        return _Plan(history, question, given | {"messages": [*history.sent(), question]}, notes)
 
-    def _sent_part(self) -> list[AnyMessage]:
-        head = [message for message in self._messages[: self._window] if isinstance(message, SystemMessage)]
-        return [*head, *self._messages[self._window :]]
-
-    async def _shortened(self, sent: list[AnyMessage], reserve: Any) -> tuple[list[AnyMessage], list[Note]]:
+    async def _shortened(self, question: UserMessage, reserve: Any) -> tuple[History, list[Note]]:
+        history = self._history
         budget = int(self._budget.room(reserve) * _TRIM_TO)
         if callable(self._trim):
-            summary = self._trim(sent[:-1], budget)
+            # In a thread where it is not async: it may well wait for an answer itself.
+            waits = inspect.iscoroutinefunction(self._trim)
+            summary: Any = (
+                self._trim(history.sent(), budget)
+                if waits
+                else await asyncio.to_thread(self._trim, history.sent(), budget)
+            )
             kept = await summary if inspect.isawaitable(summary) else summary
-            self._messages, self._window = self._verbs.reader.read(kept), 0
-            return [*self._messages, sent[-1]], [Note("HISTORY_SUMMARISED", "the history was too long, and summarised")]
-        result = trimmed(sent, budget=budget, count=self._budget.estimate)
-        first = next((m for m in result.messages if not isinstance(m, SystemMessage)), sent[-1])
-        self._window = next((at for at, m in enumerate(self._messages) if m is first), len(self._messages))
+            return self._read(kept), [Note("HISTORY_SUMMARISED", "the history was too long, and summarised")]
+        result = trimmed([*history.sent(), question], budget=budget, count=self._budget.estimate)
+        if not result.dropped:  # the last turn alone is too long; the server will say so
+            return history, []
         what = f"the history was too long: its {result.dropped} oldest turn(s) were not sent"
-        return list(result.messages), [Note("HISTORY_TRIMMED", what)]
+        return history.narrowed(result.messages[:-1]), [Note("HISTORY_TRIMMED", what)]
 
-    async def _kept(self, response: ModelResponse, sent: list[AnyMessage], notes: Sequence[Note]) -> ModelResponse:
+    async def _kept(self, response: ModelResponse, plan: _Plan) -> ModelResponse:
         """The turn becomes part of the history, here and in the store."""
-        question = sent[-1]
-        at = next((at for at, message in enumerate(response.messages) if message is question), None)
-        turn = [question, response.messages[-1]] if at is None else response.messages[at:]
-        head = [m for m in response.messages[:1] if isinstance(m, SystemMessage) and not self._messages]
-        messages = [*head, *self._messages, *turn]
+        history = plan.history.followed_by(plan.question, response.messages)
         if self._store is not None:
-            try:
-                self._version = await self._store.save(
-                    self._id, messages, model=self._verbs.model_id, title=_title(messages), version=self._version or 0
-                )
-            except LMStudioError as error:
-                error.partial = response  # the answer came, and must not be lost with it
-                raise
-        self._messages = messages
-        self._budget.learn(response)
-        response.notes = (*response.notes, *notes)
+            await self._saved(history, response)
+        self._history = history
+        # With tools the server counted their schemas, too; they are no part of the messages.
+        self._budget.learn(response, ratio=not (plan.options.get("tools") or plan.options.get("functions")))
+        response.notes = (*response.notes, *plan.notes)
         return response
+
+    async def _saved(self, history: History, response: ModelResponse) -> None:
+        assert self._store is not None  # noqa: S101
+        version, self._version = self._version or 0, None  # until it is known, the store has to be asked again
+        saving = asyncio.ensure_future(
+            self._store.save(
+                self._id, history.messages, model=self._verbs.model_id, title=history.title, version=version
+            )
+        )
+        try:
+            self._version = await asyncio.shield(saving)
+        except asyncio.CancelledError:
+            self._version, self._history = await saving, history  # it was saved all the same
+            raise
+        except LMStudioError as error:
+            error.partial = response  # the answer came, and must not be lost with it
+            raise
 
     async def _taken(
         self,
@@ -290,24 +339,14 @@ class Conversation:
         opened: Callable[[Options], CompletionStream | ToolStream],
     ) -> Turn:
         """A turn: the stream itself first, then its chunks; the last one once the turn was kept."""
-        async with self._turn:
-            sent, notes = await self._prepared(prompt, given)
-            async with opened(given | {"messages": sent}) as stream:
+        async with self._turn(given):
+            plan = await self._planned(prompt, given)
+            async with opened(plan.options) as stream:
                 yield stream
                 async for chunk in stream:
                     if chunk.done:
-                        await self._kept(stream.response, sent, notes)
+                        await self._kept(stream.response, plan)
                     yield chunk
-
-
-def _asks(message: AnyMessage) -> bool:
-    return isinstance(message, UserMessage)
-
-
-def _title(messages: Sequence[AnyMessage]) -> str:
-    said = next((message.text for message in messages if isinstance(message, UserMessage)), "")
-    line = " ".join(said.split())
-    return line if len(line) <= _TITLE else line[: _TITLE - 1] + "…"
 
 
 def _checked_trim(trim: Any) -> Trim:

@@ -70,6 +70,8 @@ class CompletionStream:
 
         Members that are complete, and the last text as far as it came; the same object grows from look to look.
         """
+        if self._request.options["response_format"] is None:
+            return None
         if self._value is None:
             self._value = PartialJSON()
         for chunk in self._chunks[self._value_chunks :]:
@@ -259,6 +261,8 @@ class ChunkStream:
 
 def _told_call(response: ModelResponse) -> StreamingChunk | None:
     """The calls of an answer as the specification's streams tell them: as text, once they are complete."""
+    if response.finish_reason == "length":
+        return None  # the last one was cut off
     if call := response.function_call:
         text = f"[Function Call]: {_encode(call).decode()}"
         return StreamingChunk(text, False, response.model, function_call=call)

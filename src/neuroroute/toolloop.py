@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import suppress
+from functools import partial
 from time import perf_counter
 from types import TracebackType
-from typing import Any, Self, TypeAlias
+from typing import Self, TypeAlias
 
 import msgspec
+from msgspec.structs import replace
 
 from neuroroute.errors import (
+    LMStudioError,
     ModelInvalidRequestError,
+    StreamInterruptedError,
     ToolArgumentsError,
     ToolError,
     ToolRefusedError,
@@ -21,8 +25,10 @@ from neuroroute.errors import (
     ToolUnknownError,
 )
 from neuroroute.messages import AnyMessage, ToolCall, ToolMessage
-from neuroroute.responses import ModelResponse, StreamingChunk
+from neuroroute.responses import ModelResponse, Note, StreamingChunk
 from neuroroute.streams import CompletionStream
+from neuroroute.tools.results import bounded
+from neuroroute.tools.running import call as run_function
 from neuroroute.tools.toolbox import CheckedCall, Toolbox
 
 Verdict: TypeAlias = bool | str | None
@@ -66,27 +72,42 @@ class ToolLoop:
         self._max_rounds = max_rounds
         self._on_tool_call = on_tool_call
         self._made: Counter[tuple[str, str]] = Counter()
+        self._notes: list[Note] = []
+        self._running: list[asyncio.Task[ToolMessage]] = []
+        self._left = False
 
-    async def run(self, ask: Ask) -> ModelResponse:
-        """The first answer that calls nothing.
+    async def run(self, ask: Ask, ask_typed: Ask | None = None) -> ModelResponse:
+        """The first answer that calls nothing, with the notes of all.
+
+        Args:
+            ask: asks with the tools.
+            ask_typed: asks without them for an answer of a type, which takes the place of the last one in words: the
+                grammar of a ``response_format`` would let the model call nothing.
 
         Raises:
             ToolRoundsError: the model did not come to an end.
-            LMStudioError: a request failed.
+            LMStudioError: a request failed; ``partial.messages`` has what was done until then.
         """
         began = perf_counter()
         response = await ask(None)
         while (messages := await self.answered(response)) is not None:
-            response = await ask(messages)
+            response = await _asked(ask, response, messages)
+        if ask_typed is not None:
+            response = await _asked(ask_typed, response, response.messages[:-1])
+            self._tell_all(response)
         response.processing_time = perf_counter() - began
         return response
 
     async def answered(self, response: ModelResponse) -> list[AnyMessage] | None:
         """The history with the results of the calls of this answer; None if it calls nothing.
 
+        The notes of the answers before it become its own.
+
         Raises:
             ToolRoundsError: no round is left, or a call was made too often; ``partial`` is the response.
+            StreamInterruptedError: :meth:`leave` was called meanwhile.
         """
+        self._tell_all(response)
         calls = response.tool_calls
         if not calls:
             return None
@@ -101,17 +122,36 @@ class ToolLoop:
                 raise _ended(why, response)
         return [*response.messages, *await self._results(calls)]
 
+    def leave(self) -> None:
+        """Cancels the tools that run; whoever waits for them is told. In the thread of the event loop only."""
+        self._left = True
+        for task in self._running:
+            task.cancel()
+
+    def _tell_all(self, response: ModelResponse) -> None:
+        self._notes += [note for note in response.notes if note not in self._notes]
+        response.notes = (*self._notes,)
+
     async def _results(self, calls: Sequence[ToolCall]) -> list[ToolMessage]:
         """The calls' results in their order. They are approved one by one, and run side by side."""
         approved = [await self._approved(call) for call in calls]
-        running = [asyncio.ensure_future(self._result(*pair)) for pair in zip(calls, approved, strict=True)]
+        self._check_left()
+        running = [asyncio.create_task(self._result(*pair)) for pair in zip(calls, approved, strict=True)]
+        self._running = running
         try:
             return await asyncio.gather(*running)
         except BaseException:
             for task in running:
                 task.cancel()
             await asyncio.gather(*running, return_exceptions=True)
+            self._check_left()  # if so the tools were cancelled, not who waits for them
             raise
+        finally:
+            self._running = []
+
+    def _check_left(self) -> None:
+        if self._left:
+            raise StreamInterruptedError("the stream was left before its end")
 
     async def _approved(self, call: ToolCall) -> CheckedCall | ToolError:
         """The call, found right; or why it is not run."""
@@ -119,9 +159,8 @@ class ToolLoop:
             checked = self._tools.check(call.function.name, call.function.arguments)
         except (ToolUnknownError, ToolArgumentsError) as error:
             return error
-        verdict: Any = None if self._on_tool_call is None else self._on_tool_call(call)
-        if inspect.isawaitable(verdict):
-            verdict = await verdict
+        # In a thread where it is not async, like a tool: it may well ask somebody, or the model.
+        verdict = None if self._on_tool_call is None else await run_function(partial(self._on_tool_call, call), {})
         if verdict is None or verdict is True:
             return checked
         if verdict is False:
@@ -136,7 +175,8 @@ class ToolLoop:
                 raise approved
             text = await self._tools.run(approved)
         except ToolError as error:
-            text = f"Error: {error.message}." + (f" {error.hint}" if error.hint else "")
+            told = f"Error: {error.message}." + (f" {error.hint}" if error.hint else "")
+            text = bounded(told, self._tools.max_result_bytes)
         return ToolMessage(tool_call_id=call.id, content=text, name=call.function.name or None)
 
 
@@ -180,23 +220,31 @@ class ToolStream:
 
     async def aclose(self) -> None:
         """Leaves it: nothing more is asked, nothing more is run."""
-        await self._chunks.aclose()
-        await self._stream.aclose()
+        self.close()
+        with suppress(RuntimeError):  # another task takes a chunk this moment: that ends now, with an error
+            await self._chunks.aclose()
 
     def close(self) -> None:
-        """Closes the connection at hand, for where nothing can be awaited; in the thread of the event loop only."""
+        """What :meth:`aclose` does, for where nothing can be awaited; in the thread of the event loop only."""
+        self._loop.leave()
         self._stream.close()
 
     async def _all(self) -> AsyncGenerator[StreamingChunk, None]:
         last = StreamingChunk(done=True)
+        before: ModelResponse | None = None
+        messages: list[AnyMessage] | None = None
         while True:
-            async with self._stream as stream:
-                async for chunk in stream:
-                    if chunk.done:
-                        last = chunk
-                    else:
-                        yield chunk
-            messages = await self._loop.answered(self._stream.response)
+            try:
+                async with self._stream as stream:
+                    async for chunk in stream:
+                        if chunk.done:
+                            last = chunk
+                        else:
+                            yield chunk
+            except LMStudioError as error:
+                raise _with_results(error, before, messages) from error.__cause__
+            before = self._stream.response
+            messages = await self._loop.answered(before)
             if messages is None:
                 yield last
                 return
@@ -206,9 +254,25 @@ class ToolStream:
 def _canonical(arguments: str) -> str:
     """The same for the same arguments, however they are written."""
     try:
-        return msgspec.json.encode(msgspec.json.decode(arguments), order="sorted").decode()
+        return msgspec.json.encode(msgspec.json.decode(arguments or "{}"), order="sorted").decode()
     except (msgspec.MsgspecError, UnicodeError, RecursionError):
         return arguments.strip()
+
+
+async def _asked(ask: Ask, response: ModelResponse, messages: list[AnyMessage]) -> ModelResponse:
+    try:
+        return await ask(messages)
+    except LMStudioError as error:
+        raise _with_results(error, response, messages) from error.__cause__
+
+
+def _with_results(
+    error: LMStudioError, response: ModelResponse | None, messages: list[AnyMessage] | None
+) -> LMStudioError:
+    """The error of a later request: unless it has an answer of its own, it carries the last with the results."""
+    if error.partial is None and response is not None and messages is not None:
+        error.partial = replace(response, messages=messages)
+    return error
 
 
 def _ended(why: str, response: ModelResponse) -> ToolRoundsError:

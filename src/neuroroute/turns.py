@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
+from contextlib import suppress
 from types import TracebackType
-from typing import Self, TypeAlias, cast
+from typing import Any, Self, TypeAlias, cast
 
+from neuroroute.errors import StreamInterruptedError
 from neuroroute.responses import ModelResponse, StreamingChunk
 from neuroroute.streams import CompletionStream
 from neuroroute.toolloop import ToolStream
@@ -20,6 +22,7 @@ class TurnStream:
     def __init__(self, turn: Turn) -> None:
         self._turn = turn
         self._stream: CompletionStream | ToolStream | None = None
+        self._left = False
 
     @property
     def response(self) -> ModelResponse:
@@ -31,6 +34,11 @@ class TurnStream:
         if self._stream is None:
             raise RuntimeError("the turn has not begun: take its first chunk, or enter it with async with")
         return self._stream.response
+
+    @property
+    def partial_value(self) -> Any:
+        """With a ``response_format``, as much of the typed answer as is certain so far, as plain data; else None."""
+        return self._stream.partial_value if isinstance(self._stream, CompletionStream) else None
 
     def __aiter__(self) -> Self:
         return self
@@ -50,7 +58,10 @@ class TurnStream:
 
     async def aclose(self) -> None:
         """Leaves the turn."""
-        await self._turn.aclose()
+        self._left = True
+        self.close()
+        with suppress(RuntimeError):  # another task takes a chunk this moment: that ends now, with an error
+            await self._turn.aclose()
 
     def close(self) -> None:
         """Closes the connection, for where nothing can be awaited; in the thread of the event loop only."""
@@ -60,3 +71,6 @@ class TurnStream:
     async def _begin(self) -> None:
         if self._stream is None:
             self._stream = cast("CompletionStream | ToolStream", await anext(self._turn))
+            if self._left:
+                await self._turn.aclose()
+                raise StreamInterruptedError("the turn was left before it began")

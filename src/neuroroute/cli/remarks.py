@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from rich.console import Console
 from rich.text import Text
@@ -59,10 +59,10 @@ def calls(response: ModelResponse) -> list[str]:
     return told
 
 
-def on_call(screen: Screen) -> Callable[[ToolCall], None]:
+def on_call(screen: Screen) -> Callable[[ToolCall], Awaitable[None]]:
     """Shows each call of the loop as people read it; long arguments are cut."""
 
-    def show(call: ToolCall) -> None:
+    async def show(call: ToolCall) -> None:
         given = call.function.arguments
         screen.calling(f"→ {call.function.name}({given if len(given) <= _SHOWN else given[:_SHOWN] + '…'})")
 

@@ -1,0 +1,73 @@
+"""PURE: the history of a conversation, and which part of it is sent."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from neuroroute.messages import AnyMessage, SystemMessage, UserMessage
+
+_TITLE = 60
+
+
+class History(NamedTuple):
+    """What was said. It never changes: a turn makes another one, so that a failed turn changes nothing."""
+
+    messages: tuple[AnyMessage, ...] = ()
+    window: int = 0
+    """Where the part begins that is still sent; system messages before it are sent, too."""
+
+    def sent(self) -> list[AnyMessage]:
+        """What goes out with the next question."""
+        head = [message for message in self.messages[: self.window] if isinstance(message, SystemMessage)]
+        return [*head, *self.messages[self.window :]]
+
+    def followed_by(self, question: UserMessage, answered: Sequence[AnyMessage]) -> History:
+        """With a turn more.
+
+        Args:
+            question: what was asked.
+            answered: the whole history as it came back with the answer.
+        """
+        last = max((at for at, message in enumerate(answered) if isinstance(message, UserMessage)), default=-1)
+        head = [message for message in answered[:1] if isinstance(message, SystemMessage) and not self.messages]
+        return History((*head, *self.messages, question, *answered[last + 1 :]), self.window)
+
+    def narrowed(self, kept: Sequence[AnyMessage]) -> History:
+        """Sending only as many messages as these from now on; system messages do not count."""
+        left = sum(not isinstance(message, SystemMessage) for message in kept)
+        at = len(self.messages)
+        while at and left:
+            at -= 1
+            left -= not isinstance(self.messages[at], SystemMessage)
+        return History(self.messages, at)
+
+    def undone(self) -> tuple[History, UserMessage | None]:
+        """Without its last turn, and what was asked in it."""
+        for at in reversed(range(len(self.messages))):
+            if isinstance(question := self.messages[at], UserMessage):
+                return History(self.messages[:at], min(self.window, at)), question
+        return self, None
+
+    def forgotten(self) -> History:
+        """Nothing but how the model is to behave."""
+        return History(tuple(message for message in self.messages if isinstance(message, SystemMessage)))
+
+    @property
+    def system(self) -> str | None:
+        """How the model is to behave."""
+        return next((message.text for message in self.messages if isinstance(message, SystemMessage)), None)
+
+    def instructed(self, text: str | None) -> History:
+        """With another system message, or none; one is put only where something was said."""
+        rest = [message for message in self.messages if not isinstance(message, SystemMessage)]
+        head = [] if text is None or not rest else [SystemMessage(content=text)]
+        dropped = len(self.messages) - len(rest)
+        return History((*head, *rest), max(self.window - dropped + len(head), 0))
+
+    @property
+    def title(self) -> str:
+        """How it began, on one line."""
+        said = next((message.text for message in self.messages if isinstance(message, UserMessage)), "")
+        line = " ".join(said.split())
+        return line if len(line) <= _TITLE else line[: _TITLE - 1] + "…"
