@@ -341,8 +341,9 @@ class Conversation:
         """A turn: the stream itself first, then its chunks; the last one once the turn was kept."""
         async with self._turn(given):
             plan = await self._planned(prompt, given)
-            async with opened(plan.options) as stream:
-                yield stream
+            stream = opened(plan.options)
+            yield stream
+            async with stream:
                 async for chunk in stream:
                     if chunk.done:
                         await self._kept(stream.response, plan)
