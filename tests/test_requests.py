@@ -226,12 +226,32 @@ def test_nothing_to_send_is_an_error(adapter: LMStudioAdapter, arguments: Any) -
         ({"prompt": "x", "stop": "\ud800"}, "stop"),
         ({"prompt": "x", "extra": {"y": "\ud800"}}, "extra"),
         ({"prompt": "x", "model": "\ud800"}, "model"),
+        *[
+            ({"messages": [{"role": "user", "content": "\ud800"}], **options}, r"messages\[0\]")
+            for options in (
+                {"tools": [{"function": {"name": "f"}}]},
+                {"functions": [{"name": "f"}]},
+                {"response_format": list[int]},
+            )
+        ],
     ],
 )
 def test_a_lone_surrogate_is_named(adapter: LMStudioAdapter, arguments: Any, field: str) -> None:
     """Half of a UTF-16 pair cannot be sent; the error says where it is."""
     with pytest.raises(ModelInvalidRequestError, match=f"{field} holds a lone surrogate"):
         adapter.stream(**arguments)
+
+
+def test_nothing_is_salvaged_from_json() -> None:
+    """Where the answer is to be JSON, a text in it that looks like a call is no call."""
+    adapter = LMStudioAdapter("llama3")
+
+    def salvageable(**options: Any) -> Any:
+        return adapter.stream("x", tools=[{"function": {"name": "f"}}], **options)._request.salvageable  # pyright: ignore[reportPrivateUsage]
+
+    assert set(salvageable()) == {"f"}
+    assert salvageable(salvage=False) is None
+    assert salvageable(response_format={"type": "object", "properties": {"a": {"type": "string"}}}) is None
 
 
 def test_a_body_over_the_limit_is_refused(lmstudio: Simulator) -> None:
