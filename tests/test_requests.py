@@ -10,9 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from neuroroute import LMStudioAdapter, ModelInvalidRequestError, RequestOptions
-from neuroroute.options import _RULES, checked
+from neuroroute.messages import MessageReader
+from neuroroute.options import _RULES, DEFAULTS, checked
 from neuroroute.simulator import Simulator
+from neuroroute.wire.encode import chat_request
 
+F: dict[str, Any] = {"function": {"name": "f", "parameters": {}}}
 CYCLE: list[Any] = []
 CYCLE.append(CYCLE)
 
@@ -229,8 +232,8 @@ def test_nothing_to_send_is_an_error(adapter: LMStudioAdapter, arguments: Any) -
         *[
             ({"messages": [{"role": "user", "content": "\ud800"}], **options}, r"messages\[0\]")
             for options in (
-                {"tools": [{"function": {"name": "f"}}]},
-                {"functions": [{"name": "f"}]},
+                {"tools": [F]},
+                {"functions": [F["function"]]},
                 {"response_format": list[int]},
             )
         ],
@@ -244,10 +247,11 @@ def test_a_lone_surrogate_is_named(adapter: LMStudioAdapter, arguments: Any, fie
 
 def test_nothing_is_salvaged_from_json() -> None:
     """Where the answer is to be JSON, a text in it that looks like a call is no call."""
-    adapter = LMStudioAdapter("llama3")
 
-    def salvageable(**options: Any) -> Any:
-        return adapter.stream("x", tools=[{"function": {"name": "f"}}], **options)._request.salvageable  # pyright: ignore[reportPrivateUsage]
+    def salvageable(**given: Any) -> Any:
+        options = {**DEFAULTS, **checked({"tools": [F], **given}, "generate_completion")}
+        request = chat_request("m", "x", options, MessageReader(), streaming=True, max_bytes=10_000)
+        return request.salvageable
 
     assert set(salvageable()) == {"f"}
     assert salvageable(salvage=False) is None
