@@ -46,7 +46,7 @@ class _Open:
             return self.again and bool(arguments.strip())
         if not self.name or name != self.name:
             return bool(self.name)
-        self.again = self.again or _is_object("".join(self.pieces))
+        self.again = self.again or _is_object(self.pieces)
         return self.again and bool(arguments.strip())
 
 
@@ -130,11 +130,12 @@ def _as_text(arguments: Any) -> str:
     return "" if arguments is None else msgspec.json.encode(arguments).decode()
 
 
-def _is_object(text: str) -> bool:
-    if not text.rstrip().endswith("}"):
+def _is_object(pieces: list[str]) -> bool:
+    last = next(filter(str.strip, reversed(pieces)), "")
+    if not last.rstrip().endswith("}"):
         return False
     try:
-        return is_dict(msgspec.json.decode(text))
+        return is_dict(msgspec.json.decode("".join(pieces)))
     except (ValueError, RecursionError):
         return False
 
