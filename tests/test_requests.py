@@ -10,9 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from neuroroute import LMStudioAdapter, ModelInvalidRequestError, RequestOptions
-from neuroroute.options import _RULES, checked
+from neuroroute.messages import MessageReader
+from neuroroute.options import _RULES, DEFAULTS, checked
 from neuroroute.simulator import Simulator
+from neuroroute.wire.encode import chat_request
 
+F: dict[str, Any] = {"function": {"name": "f", "parameters": {}}}
 CYCLE: list[Any] = []
 CYCLE.append(CYCLE)
 
@@ -226,12 +229,33 @@ def test_nothing_to_send_is_an_error(adapter: LMStudioAdapter, arguments: Any) -
         ({"prompt": "x", "stop": "\ud800"}, "stop"),
         ({"prompt": "x", "extra": {"y": "\ud800"}}, "extra"),
         ({"prompt": "x", "model": "\ud800"}, "model"),
+        *[
+            ({"messages": [{"role": "user", "content": "\ud800"}], **options}, r"messages\[0\]")
+            for options in (
+                {"tools": [F]},
+                {"functions": [F["function"]]},
+                {"response_format": list[int]},
+            )
+        ],
     ],
 )
 def test_a_lone_surrogate_is_named(adapter: LMStudioAdapter, arguments: Any, field: str) -> None:
     """Half of a UTF-16 pair cannot be sent; the error says where it is."""
     with pytest.raises(ModelInvalidRequestError, match=f"{field} holds a lone surrogate"):
         adapter.stream(**arguments)
+
+
+def test_nothing_is_salvaged_from_json() -> None:
+    """Where the answer is to be JSON, a text in it that looks like a call is no call."""
+
+    def salvageable(**given: Any) -> Any:
+        options = {**DEFAULTS, **checked({"tools": [F], **given}, "generate_completion")}
+        request = chat_request("m", "x", options, MessageReader(), streaming=True, max_bytes=10_000)
+        return request.salvageable
+
+    assert set(salvageable()) == {"f"}
+    assert salvageable(salvage=False) is None
+    assert salvageable(response_format={"type": "object", "properties": {"a": {"type": "string"}}}) is None
 
 
 def test_a_body_over_the_limit_is_refused(lmstudio: Simulator) -> None:

@@ -45,8 +45,14 @@ class ChatRequest(msgspec.Struct, kw_only=True):
 
     @property
     def salvageable(self) -> Mapping[str, Mapping[str, Any]] | None:
-        """Schemas of the tools whose calls are to be taken out of the text, by name."""
-        return self.offer.tools.schemas if self.offer is not None and self.options["salvage"] else None
+        """Schemas of the tools whose calls are to be taken out of the text, by name.
+
+        None where the answer is to be JSON: a text in it may look like a call.
+        """
+        shape = self.options["response_format"]
+        if self.offer is None or not self.options["salvage"] or (shape is not None and shape.wire is not None):
+            return None
+        return self.offer.tools.schemas
 
 
 def history(prompt: str, options: Mapping[str, Any], reader: MessageReader) -> list[AnyMessage]:

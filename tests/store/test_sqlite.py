@@ -57,6 +57,40 @@ async def test_only_the_owner_may_read(path: Path) -> None:
             assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
 
 
+@pytest.mark.skipif(os.name != "posix", reason="elsewhere a mode means nothing")
+async def test_a_file_that_others_could_read_is_closed_to_them(path: Path) -> None:
+    """A file that was there with a wider mode, and what SQLite put beside it, are the owner's alone once opened."""
+    async with SQLiteStore(path) as first:
+        await first.save("a", said("1"), version=0)
+        files = [*path.parent.iterdir()]
+        for file in files:
+            file.chmod(0o644)
+        async with SQLiteStore(path) as store:
+            await store.save("b", said("1"), version=0)
+            assert {stat.S_IMODE(file.stat().st_mode) for file in files} == {0o600}
+
+
+@pytest.mark.skipif(os.name != "posix", reason="other systems keep locks in another way")
+async def test_a_second_store_leaves_the_first_ones_locks(path: Path) -> None:
+    """Opening a file does not take away the locks that another store of the process has on it."""
+    import subprocess
+
+    # In WAL mode, whoever can lock the file exclusively may remove the log from under the others.
+    ask = """import sqlite3, sys
+db = sqlite3.connect(sys.argv[1], timeout=0)
+try:
+    db.execute("PRAGMA journal_mode = DELETE")
+except sqlite3.OperationalError:
+    print("locked")"""
+    async with SQLiteStore(path) as first:
+        await first.save("a", said("1"), version=0)
+        async with SQLiteStore(path) as second:
+            await second.list()
+        command = [sys.executable, "-c", ask, str(path)]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        assert done.stdout.strip() == "locked"
+
+
 async def test_nothing_is_opened_before_the_first_use(path: Path) -> None:
     """Making a store touches no file, closing it neither."""
     async with SQLiteStore(path):

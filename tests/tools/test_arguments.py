@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import inspect
 import keyword
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
 from enum import Enum
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict
 
 import msgspec
 import pydantic
@@ -143,6 +144,78 @@ def test_errors_do_not_repeat_what_was_given() -> None:
             weather.check(text)
         assert "s3cret" not in str(caught.value)
         assert "s3cret" not in repr(caught.value)
+
+
+class Corner(TypedDict, total=False):
+    x: int
+
+
+class Edge(msgspec.Struct):
+    a: Corner
+    b: Corner | None = None
+
+
+class Open(pydantic.BaseModel, extra="allow"):
+    x: int = 0
+
+
+@tool
+def draw(
+    place: Place | None = None,
+    edges: list[Edge] = [],  # noqa: B006
+    named: dict[str, Corner] | None = None,
+    person: Person | None = None,
+    more: Open | None = None,
+    anything: Any = None,
+) -> str:
+    return ""
+
+
+@pytest.mark.parametrize(
+    ("text", "where"),
+    [
+        ('{"place": {"city": "Rome", "force": true}}', "place.force"),
+        ('{"edges": [{"a": {"x": 1}}, {"a": {"x": 1, "force": true}}]}', r"edges\[1\].a.force"),
+        ('{"edges": [{"a": {}, "b": {"force": 1}}]}', r"edges\[0\].b.force"),
+        ('{"named": {"any": {"force": true}}}', "named.any.force"),
+        ('{"person": {"name": "Ann", "force": true}}', "person.force"),
+        ('{"person": {"name": "Ann", "friends": [{"name": "Bob", "force": 1}]}}', r"person.friends\[0\].force"),
+    ],
+)
+def test_what_is_unknown_within_an_argument_is_refused(text: str, where: str) -> None:
+    """An object of a dataclass, TypedDict, Struct or pydantic model has nothing that its type does not list."""
+    with pytest.raises(ToolArgumentsError, match=f'"{where}" is unknown'):
+        draw.check(text)
+
+
+def test_what_may_hold_anything_does() -> None:
+    """A type that says that it takes other keys takes them."""
+    given_ = draw.check('{"more": {"x": 1, "force": true}, "anything": {"force": true}, "named": {"force": {"x": 1}}}')
+    assert (given_["more"].model_extra, given_["anything"]) == ({"force": True}, {"force": True})
+    assert given_["named"] == {"force": {"x": 1}}
+
+
+@pytest.mark.parametrize(
+    "text", ['{"days": 1, "days": 2}', '{"days": 1, "da\\u0079s": 1}', '{"any": [{"days": 1, "days": 1}]}']
+)
+def test_a_name_that_is_given_twice_is_refused(text: str) -> None:
+    """Which of two values was meant nobody knows, so the tool does not run; by types and by a schema alike."""
+
+    def f(days: int = 0, any: Any = None) -> None:  # noqa: A002
+        raise AssertionError
+
+    for each in (Tool(f), Tool(f, parameters={"properties": {"days": {}, "any": {}}})):
+        with pytest.raises(ToolArgumentsError, match='"days" is given twice'):
+            each.check(text)
+
+
+@pytest.mark.parametrize("depth", [100, 400, 100_000])
+def test_arguments_that_are_deep_are_taken_or_refused(depth: int) -> None:
+    """However deep arguments are nested, they are taken or refused as any others."""
+    text = f'{{"anything": {"[" * depth}{"]" * depth}}}'
+    for each in (draw, Tool(draw, parameters={"properties": {"anything": {}}})):
+        with suppress(ToolArgumentsError):
+            assert each.check(text)
 
 
 def test_faults_are_bounded() -> None:

@@ -105,6 +105,20 @@ def test_only_functions_can_be_run() -> None:
         Toolbox.of_runnable([add, DEFINITION])
 
 
+def test_a_toolbox_keeps_its_limits() -> None:
+    """A toolbox that is to be run keeps limits of its own, unless others are given; other items get the defaults."""
+
+    def limits(items: Any, **given: Any) -> tuple[float, int]:
+        box = Toolbox.of_runnable(items, **given)
+        return box.timeout_ms, box.max_result_bytes
+
+    own = Toolbox([add], timeout_ms=5, max_result_bytes=7)
+    assert limits(own) == (5, 7)
+    assert limits(own, timeout_ms=6) == (6, 7)
+    assert limits(own, max_result_bytes=8) == (5, 8)
+    assert limits([add]) == (60_000, 65_536)
+
+
 async def test_calls_of_definitions_are_checked_but_not_run() -> None:
     """Arguments for a dict are checked by its schema; there is nothing to run."""
     box = Toolbox([DEFINITION, {"function": {"name": "far", "parameters": {"$ref": "https://example.com/x"}}}])
@@ -240,6 +254,72 @@ async def test_awkward_errors_are_failures_too(error: BaseException) -> None:
         ToolFailedError, match=r"raised RuntimeError: (StopIteration x|CancelledError)|raised TimeoutError: mine"
     ):
         await result(f)
+
+
+@pytest.mark.parametrize(("code", "told"), [(3, "3"), (None, "0"), ("usage: f", "usage: f")])
+@pytest.mark.parametrize("kind", ["sync", "async", "awaitable"])
+def test_a_tool_that_exits_has_failed(kind: str, code: Any, told: str) -> None:
+    """sys.exit in a tool ends neither the event loop nor the program: it is a failure of the tool."""
+
+    async def later() -> None:
+        sys.exit(code)
+
+    def at_once() -> None:
+        sys.exit(code)
+
+    def awaitable() -> Awaitable[None]:
+        return later()
+
+    async def main() -> str:
+        with pytest.raises(ToolFailedError, match=f"f raised RuntimeError: exited with {told}") as caught:
+            await result({"sync": at_once, "async": later, "awaitable": awaitable}[kind])
+        return caught.value.code
+
+    assert asyncio.run(main()) == "TOOL_FAILED"
+
+
+def test_an_interrupt_that_a_thread_raises_is_a_failure() -> None:
+    """A sync tool that raises KeyboardInterrupt itself does not end the event loop."""
+
+    def f() -> None:
+        raise KeyboardInterrupt
+
+    async def main() -> None:
+        with pytest.raises(ToolFailedError, match="KeyboardInterrupt"):
+            await result(f)
+
+    asyncio.run(main())
+
+
+async def test_a_cancellation_of_something_else_is_a_failure() -> None:
+    """A tool that waited for a task which others cancelled has failed; its caller is not cancelled."""
+
+    async def f() -> None:
+        other = asyncio.create_task(asyncio.Event().wait())
+        await asyncio.sleep(0)
+        other.cancel()
+        await other
+
+    with pytest.raises(ToolFailedError, match="f waited for something that was cancelled") as caught:
+        await result(f)
+    assert isinstance(caught.value.__cause__, asyncio.CancelledError)
+
+
+async def test_a_tools_own_words_are_bounded() -> None:
+    """A ToolFailedError of a tool is told as it is, and cut as a result is when it is too long."""
+    short = ToolFailedError("no", hint="Try b.", details={"a": 1})
+    long = ToolFailedError("z" * 1_000_000, hint="Try b.", details={"a": 1})
+
+    def f(error: bool) -> None:
+        raise long if error else short
+
+    with pytest.raises(ToolFailedError) as caught:
+        await result(f, '{"error": false}')
+    assert caught.value is short
+    with pytest.raises(ToolFailedError, match="are not shown") as caught:
+        await result(f, '{"error": true}', max_result_bytes=200)
+    assert len(caught.value.message) <= 200
+    assert (caught.value.hint, caught.value.details) == ("Try b.", {"a": 1})
 
 
 async def test_what_a_tool_raised_is_bounded() -> None:

@@ -215,3 +215,36 @@ def test_characters_that_a_stream_cut_in_two(text: str, data: st.DataObject) -> 
     answer.events([event({}, finish="stop")])
     answer.finish()
     assert fold(chunks).text == "_" + text
+
+
+@pytest.mark.parametrize("native_first", [True, False])
+def test_a_call_that_came_twice_runs_once(native_first: bool) -> None:
+    """A call in the text that the server also sent as a call is dropped, whatever came first; others are kept."""
+    chunks: list[StreamingChunk] = []
+    answer = AnswerDecoder(chunks.append, {"f": {}})
+    native = [
+        event({"tool_calls": [{"index": 0, "id": "1", "function": {"name": "f", "arguments": '{"a": 1,'}}]}),
+        event({"tool_calls": [{"index": 0, "function": {"arguments": '"b": 2}'}}]}),
+    ]
+    texts = [
+        event({"content": 'Hi <tool_call>{"name": "f", "arguments": {"b":2,"a":1}}</tool_call>'}),
+        event({"content": '<tool_call>{"name": "f", "arguments": {"a":1}}</tool_call>'}),
+    ]
+    answer.events([*native, *texts] if native_first else [*texts, *native])
+    answer.events([event({}, finish="tool_calls"), b"[DONE]"])
+    answer.finish()
+    answer.finish()
+    found = fold(chunks)
+    assert [call.function.arguments for call in found.tool_calls] == ['{"a": 1,"b": 2}', '{"a":1}']
+    assert (found.text.strip(), answer.salvaged) == ("Hi", 1)
+
+
+def test_whole_calls_of_one_id_stay_apart() -> None:
+    """Two calls of a whole answer that have one id are two calls."""
+    answer, chunks = decoder()
+    calls = [{"index": 0, "id": "1", "function": {"name": "f", "arguments": text}} for text in ("{}", '{"a":1}')]
+    answer.whole(json.dumps({"choices": [{"message": {"tool_calls": calls}, "finish_reason": "tool_calls"}]}).encode())
+    assert [(call.id, call.function.arguments) for call in fold(chunks).tool_calls] == [
+        ("1", "{}"),
+        ("000000001", '{"a":1}'),
+    ]

@@ -69,6 +69,58 @@ def test_wrong_and_missing_ids_and_indices(deltas: list[list[dict[str, Any]]], c
     assert folded(*deltas) == calls
 
 
+@pytest.mark.parametrize(
+    ("deltas", "calls"),
+    [
+        pytest.param(
+            [
+                [fragment("", "a", index=0, id="1")],
+                [fragment("{", index=0, id="1")],
+                [fragment("", "a", index=1, id="1")],
+                [fragment("[", index=1, id="1"), fragment("}", index=0, id="1")],
+                [fragment("]", index=1)],
+            ],
+            [("1", "a", "{}"), ("000000001", "a", "[]")],
+            id="one id for two calls",
+        ),
+        pytest.param(
+            [[fragment(piece, "a", index=0)] for piece in ("", '{"x":', '"}"', "}", "")],
+            [("000000000", "a", '{"x":"}"}')],
+            id="the name repeated on every fragment",
+        ),
+        pytest.param(
+            [[fragment(piece, "a", index=0, id="1")] for piece in ("{", "}", "")],
+            [("1", "a", "{}")],
+            id="the name and the id repeated on every fragment",
+        ),
+        pytest.param(
+            [[fragment("{}", "a", index=0)], [fragment('{"x":1}', "a", index=0)]],
+            [("000000000", "a", "{}"), ("000000001", "a", '{"x":1}')],
+            id="the same tool twice under one index",
+        ),
+        pytest.param(
+            [[fragment(piece, name, index=0)] for piece, name in [("", "a"), ("{}", None)] * 2],
+            [("000000000", "a", "{}"), ("000000001", "a", "{}")],
+            id="the same tool twice under one index, in fragments",
+        ),
+    ],
+)
+def test_repeated_ids_and_names(deltas: list[list[dict[str, Any]]], calls: list[Any]) -> None:
+    """What a server repeats neither tears a call apart nor mixes two."""
+    assert folded(*deltas) == calls
+
+
+def test_calls_of_a_whole_answer() -> None:
+    """In a whole answer each call is one of its own, whatever its id and index, and gets an id of its own."""
+    calls = [fragment("{}", "a", index=0, id="1"), fragment('{"x":1}', "a", index=0, id="1"), fragment("", "a")]
+    found = fold([StreamingChunk(tool_calls=CallTracker().complete(msgspec.convert(calls, list[WireCall])))])
+    assert [(call.id, call.function.arguments) for call in found.tool_calls] == [
+        ("1", "{}"),
+        ("000000001", '{"x":1}'),
+        ("000000002", ""),
+    ]
+
+
 @given(st.text(max_size=30), st.lists(st.integers(0, 30), max_size=4))
 def test_arguments_are_joined_in_order(arguments: str, cuts: list[int]) -> None:
     """Any split of the arguments gives the same call."""

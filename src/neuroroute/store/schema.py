@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import stat
+import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from neuroroute.errors import ConfigurationError
@@ -55,7 +58,7 @@ def opened(path: Path) -> sqlite3.Connection:
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         # SQLite would make it readable by all; what it puts beside it (-wal, -shm) takes over the file's own mode.
-        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+        _make_private(path.resolve())
         db = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None)
     except (OSError, ValueError, sqlite3.Error) as error:
         raise unusable(path, error) from error
@@ -73,6 +76,21 @@ def opened(path: Path) -> sqlite3.Connection:
         db.close()
         raise
     return db
+
+
+def _make_private(path: Path) -> None:
+    """Makes the file readable by its owner only; one that was there, if it is ours and the system has such modes."""
+    try:
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+    except FileExistsError:
+        if sys.platform == "win32":
+            return
+        # By name: to open and close a database takes away this process's locks on it (POSIX), other stores' too.
+        for file in (path, Path(f"{path}-wal"), Path(f"{path}-shm")):
+            with suppress(FileNotFoundError):
+                status = file.stat()
+                if stat.S_ISREG(status.st_mode) and status.st_mode & 0o077 and status.st_uid == os.geteuid():
+                    file.chmod(0o600)
 
 
 def unusable(path: Path, error: Exception) -> ConfigurationError:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 import json
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from itertools import islice
-from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeAlias
 
 import msgspec
 
 from neuroroute.errors import ModelInvalidRequestError, ToolArgumentsError
 from neuroroute.jsontypes import is_array, is_dict, is_text
+from neuroroute.schemas.plain import plain_schema
 from neuroroute.schemas.types import from_json
 
 if TYPE_CHECKING:
@@ -39,8 +42,14 @@ def by_type(name: str, struct: type[msgspec.Struct], parameters: Mapping[str, An
     Args:
         name: the tool's, for errors.
         struct: has a field for each parameter, UNSET where the function's own default is to apply.
-        parameters: the JSON schema of the same; explains faults.
+        parameters: the JSON schema of the same; explains faults, and says what objects within the arguments may have:
+            those types pass over anything else in silence.
     """
+
+    @functools.cache
+    def strict() -> _Strict | None:  # on the first check: it may need jsonschema-rs
+        return _strict(parameters)
+
     decode = msgspec.json.Decoder(struct, dec_hook=from_json).decode
     fields = struct.__struct_fields__
 
@@ -50,6 +59,9 @@ def by_type(name: str, struct: type[msgspec.Struct], parameters: Mapping[str, An
         except Exception as error:  # a user's __post_init__ or validator may raise anything
             arguments = _parsed(name, text)
             raise _wrong(name, _explained(arguments, parameters) or [_told(error)], parameters) from error
+        arguments = _parsed(name, text)
+        if (validators := strict()) and (faults := _unlisted(validators, arguments, parameters)):
+            raise _wrong(name, faults, parameters)
         values = {field: getattr(found, field) for field in fields}
         return {field: value for field, value in values.items() if value is not msgspec.UNSET}
 
@@ -96,13 +108,46 @@ def compiled(parameters: Mapping[str, Any]) -> Validator:
         raise ModelInvalidRequestError(f"parameters{where} is no usable JSON schema: {why}") from error
 
 
+class _Strict(NamedTuple):
+    """The parameters' schema: as it is, and with objects that have nothing but what they list."""
+
+    opened: Validator
+    closed: Validator
+
+
+def _strict(parameters: Mapping[str, Any]) -> _Strict | None:
+    """None where both are the same: the arguments hold no objects that list what they have."""
+    opened, closed = [{**plain_schema(dict(parameters), closed=closed)} for closed in (False, True)]
+    opened["additionalProperties"] = closed["additionalProperties"] = False
+    if opened == closed:
+        return None
+    with suppress(ModelInvalidRequestError):  # what a pydantic model says of itself may be no JSON schema
+        return _Strict(compiled(opened), compiled(closed))
+    return None
+
+
+def _unlisted(validators: _Strict, arguments: dict[str, Any], parameters: Mapping[str, Any]) -> list[str]:
+    """What objects have beside what they list, in arguments that were otherwise found right.
+
+    Where even the open schema says no, the types know better than it, and the closed one proves nothing.
+    """
+    try:
+        if validators.closed.is_valid(arguments) or not validators.opened.is_valid(arguments):
+            return []
+    except ValueError:
+        return ["they are nested too deeply"]
+    return _faults(validators.closed, arguments, parameters)
+
+
 def _never_fetch(uri: str) -> NoReturn:
     raise ValueError("references to other documents are switched off; put what they say under $defs")
 
 
 def _parsed(name: str, text: str) -> dict[str, Any]:
     try:
-        value: Any = msgspec.json.decode(text if text.strip() else "{}")
+        text = text if text.strip() else "{}"
+        value: Any = msgspec.json.decode(text)
+        twice = _given_twice(text)
     except (ValueError, RecursionError) as error:
         why = "nested too deeply" if isinstance(error, RecursionError) else str(error)
         raise ToolArgumentsError(
@@ -113,7 +158,28 @@ def _parsed(name: str, text: str) -> dict[str, Any]:
             f"the arguments of {name} must be one JSON object, not {_kind(value)}",
             hint='Call it again with an object such as {"argument": "value"}.',
         )
+    if twice is not None:
+        raise ToolArgumentsError(
+            f'the arguments of {name} are wrong, so it did not run: "{twice[:64]}" is given twice',
+            hint="Call it again with each name once.",
+        )
     return value
+
+
+def _given_twice(text: str) -> str | None:
+    """The first name that an object has twice: decoders take the last, who agreed to a call may have read the first.
+
+    Raises:
+        ValueError, RecursionError: this is no JSON, or nested too deeply.
+    """
+    twice: list[str] = []
+
+    def look(pairs: list[tuple[str, Any]]) -> None:
+        count = Counter([key for key, _ in pairs])
+        twice.extend(key for key in count if count[key] > 1)
+
+    json.loads(text, object_pairs_hook=look, parse_int=str, parse_float=str)
+    return twice[0] if twice else None
 
 
 def _wrong(name: str, faults: Sequence[str], parameters: Mapping[str, Any]) -> ToolArgumentsError:

@@ -16,12 +16,16 @@ async def call(function: Callable[..., Any], arguments: dict[str, Any]) -> Any:
     """What the function gives: an async one awaited, a sync one from a thread.
 
     Raises:
-        BaseException: what the function raised.
+        BaseException: what the function raised; in place of SystemExit (``sys.exit``, argparse), which would end the
+            event loop, a RuntimeError.
     """
-    if _is_async(function):
-        return await function(**arguments)
-    result = await _in_thread(functools.partial(function, **arguments))
-    return await result if inspect.isawaitable(result) else result
+    try:
+        if _is_async(function):
+            return await function(**arguments)
+        result = await _in_thread(functools.partial(function, **arguments))
+        return await result if inspect.isawaitable(result) else result
+    except SystemExit as error:
+        raise RuntimeError(f"exited with {0 if error.code is None else error.code}") from error
 
 
 def _is_async(function: Callable[..., Any]) -> bool:
@@ -42,8 +46,9 @@ async def _in_thread(function: Callable[[], Any]) -> Any:
             return
         if error is None:
             done.set_result(result)
-        elif isinstance(error, (StopIteration, asyncio.CancelledError)):
-            # No future takes the first; the second, of a loop that the function ran, would look like our cancellation.
+        elif isinstance(error, (StopIteration, asyncio.CancelledError, KeyboardInterrupt)):
+            # No future takes the first; the second, of a loop that the function ran, would look like our cancellation;
+            # the third, which the function raised itself (Python interrupts the main thread only), would end the loop.
             done.set_exception(RuntimeError(f"{type(error).__name__} {error}".strip()))
         else:
             done.set_exception(error)

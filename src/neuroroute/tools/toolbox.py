@@ -18,6 +18,8 @@ from neuroroute.tools.results import as_text, bounded
 ToolItem: TypeAlias = Tool[..., Any] | Callable[..., Any] | ToolDefinition | Mapping[str, Any]
 """What may stand in ``tools``: a ``@tool`` or plain function, a definition, or a dict of its shape."""
 
+_TIMEOUT_MS = 60_000
+_MAX_BYTES = 65_536
 
 _encode = msgspec.json.Encoder().encode
 _MOST_KNOWN = 256
@@ -52,7 +54,7 @@ class Toolbox:
     """
 
     def __init__(
-        self, items: Iterable[ToolItem], *, timeout_ms: float = 60_000, max_result_bytes: int = 65_536
+        self, items: Iterable[ToolItem], *, timeout_ms: float = _TIMEOUT_MS, max_result_bytes: int = _MAX_BYTES
     ) -> None:
         check_limit(timeout_ms, "timeout_ms")
         size: object = max_result_bytes
@@ -118,14 +120,28 @@ class Toolbox:
 
     @classmethod
     def of_runnable(
-        cls, items: Iterable[ToolItem], *, timeout_ms: float = 60_000, max_result_bytes: int = 65_536
+        cls,
+        items: Iterable[ToolItem] | Toolbox,
+        *,
+        timeout_ms: float | None = None,
+        max_result_bytes: int | None = None,
     ) -> Toolbox:
         """A toolbox of tools that all can be run.
+
+        Args:
+            items: the tools.
+            timeout_ms: as of ``Toolbox`` itself; None keeps that of the items, if they are a toolbox.
+            max_result_bytes: likewise.
 
         Raises:
             ModelInvalidRequestError: as ``Toolbox`` itself, and for a definition without a function.
         """
-        box = cls(items, timeout_ms=timeout_ms, max_result_bytes=max_result_bytes)
+        own = (items.timeout_ms, items.max_result_bytes) if isinstance(items, Toolbox) else (_TIMEOUT_MS, _MAX_BYTES)
+        box = cls(
+            items,
+            timeout_ms=own[0] if timeout_ms is None else timeout_ms,
+            max_result_bytes=own[1] if max_result_bytes is None else max_result_bytes,
+        )
         for index, item in enumerate(box):
             if not isinstance(item, Tool):
                 raise ModelInvalidRequestError(
@@ -191,7 +207,7 @@ class Toolbox:
 
         Raises:
             ToolFailedError: it raised (``__cause__``), took too long, gave what JSON cannot say, or has no function.
-            CancelledError: passes through; an async function is cancelled with its caller.
+            CancelledError: passes through, if the caller was cancelled; an async function is cancelled with it.
         """
         item = self._items[call.name]
         if not isinstance(item, Tool):
@@ -201,8 +217,15 @@ class Toolbox:
         try:
             async with limit:
                 result = await item.run(call.arguments)
-        except ToolFailedError:  # in words of its own
-            raise
+        except ToolFailedError as error:  # in words of its own
+            told = bounded(error.message, self.max_result_bytes)
+            if told == error.message:
+                raise
+            raise ToolFailedError(told, hint=error.hint, details=error.details) from error
+        except asyncio.CancelledError as error:
+            if (task := asyncio.current_task()) is None or task.cancelling():
+                raise
+            raise ToolFailedError(f"{call.name} waited for something that was cancelled") from error
         except Exception as error:
             if limit.expired():
                 raise ToolFailedError(f"{call.name} took longer than its limit of {limit_ms / 1000:g} s") from error

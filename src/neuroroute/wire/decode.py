@@ -70,6 +70,7 @@ class AnswerDecoder:
         "_calls",
         "_finishing",
         "_first",
+        "_found",
         "_halves",
         "_measuring",
         "_put",
@@ -110,8 +111,10 @@ class AnswerDecoder:
         self._calls = CallTracker()
         self._splitter: ThinkSplitter | None = ThinkSplitter()
         self._salvager = CallSalvager(tools) if tools else None
+        self._found: list[SalvagedCall] = []
+        """Calls in the text, kept until the end: the same ones may come as calls, too."""
         self._salvaged: set[int] = set()
-        """Indices of the calls that were taken out of the text."""
+        """Indices of those that did not."""
         self._thought = False
         """Reasoning came in the content."""
         self._sent: list[str] = []
@@ -127,7 +130,7 @@ class AnswerDecoder:
 
     @property
     def salvaged(self) -> int:
-        """How many calls were taken out of the text."""
+        """How many calls came in the text alone."""
         return len(self._salvaged)
 
     @property
@@ -191,14 +194,14 @@ class AnswerDecoder:
     def finish(self) -> None:
         """Puts what was held back in case that it was a tag or a call."""
         reasoning, text = ("", "") if self._splitter is None else self._splitter.finish()
-        calls: list[ToolCallFragment] = []
         if self._salvager is not None:
-            text = self._taken_apart([*self._salvager.feed(text), *self._salvager.finish()], calls)
+            text = self._taken_apart([*self._salvager.feed(text), *self._salvager.finish()])
+        calls = self._new_calls()
         self._thought = self._thought or bool(reasoning)
         self._split_text += len(text)
         if reasoning or text or calls:
             self.began = True
-            self._put(StreamingChunk(text, False, self.model, None, reasoning, tuple(calls)))
+            self._put(StreamingChunk(text, False, self.model, None, reasoning, calls))
 
     def _begin(self, data: bytes) -> str:
         self._first = data
@@ -227,7 +230,7 @@ class AnswerDecoder:
             choice = choices[0]
             delta = choice.delta or choice.message
             if delta is not None:
-                self._delta(delta)
+                self._delta(delta, is_whole=choice.delta is None)
             if choice.finish_reason:
                 self.finish_reason = choice.finish_reason
                 self._finishing = data
@@ -236,23 +239,23 @@ class AnswerDecoder:
             self.stats = timings_of(payload.timings) or stats_of(payload.stats) or self.stats
             self._measuring = data
 
-    def _delta(self, delta: _Delta) -> None:
+    def _delta(self, delta: _Delta, *, is_whole: bool) -> None:
         reasoning = delta.reasoning_content or ""
         if delta.reasoning and delta.reasoning != reasoning:  # the same twice is meant for readers of either field
             self._reasoning_key = "reasoning"
             reasoning += delta.reasoning
         text = delta.content or ""
-        fragments = self._calls.fragments(delta.tool_calls) if delta.tool_calls else ()
+        take = self._calls.complete if is_whole else self._calls.fragments
+        fragments = take(delta.tool_calls) if delta.tool_calls else ()
         if text and (self._splitter is not None or self._salvager is not None):
-            thought, text, calls = self._looked_at(text)
+            thought, text = self._looked_at(text)
             reasoning += thought
-            fragments += calls
         if text or reasoning or fragments:
             self.began = True
             self._put(StreamingChunk(text, False, self.model, None, reasoning, fragments))
 
-    def _looked_at(self, content: str) -> tuple[str, str, tuple[ToolCallFragment, ...]]:
-        """Content as reasoning, text and calls."""
+    def _looked_at(self, content: str) -> tuple[str, str]:
+        """Content as reasoning and text."""
         self._sent.append(content)
         reasoning, text = "", content
         if (splitter := self._splitter) is not None:
@@ -260,19 +263,23 @@ class AnswerDecoder:
             self._thought = self._thought or bool(reasoning)
             if splitter.state == "text":  # from here on all content is text
                 self._splitter = None
-        calls: list[ToolCallFragment] = []
         if self._salvager is not None and text:
-            text = self._taken_apart(self._salvager.feed(text), calls)
+            text = self._taken_apart(self._salvager.feed(text))
         self._split_text += len(text)
-        return reasoning, text, tuple(calls)
+        return reasoning, text
 
-    def _taken_apart(self, found: list[str | SalvagedCall], calls: list[ToolCallFragment]) -> str:
-        """The text among what was found; the calls are added to those given."""
-        for one in found:
-            if not isinstance(one, str):
-                calls.append(self._calls.whole(one.name, one.arguments))
-                self._salvaged.add(calls[-1].index)
+    def _taken_apart(self, found: list[str | SalvagedCall]) -> str:
+        """The text among what was found; the calls are kept."""
+        self._found += [one for one in found if not isinstance(one, str)]
         return "".join([one for one in found if isinstance(one, str)])
+
+    def _new_calls(self) -> tuple[ToolCallFragment, ...]:
+        """The calls in the text, without those that came as calls, too: each is to run once."""
+        new = [one for one in self._found if not self._calls.has(one.name, one.arguments)]
+        self._found.clear()
+        calls = tuple([self._calls.whole(one.name, one.arguments) for one in new])
+        self._salvaged |= {call.index for call in calls}
+        return calls
 
     def raw(self, folded: Folded) -> msgspec.Raw:
         """The server's answer: a whole one byte for byte, a stream put into the same shape."""

@@ -121,12 +121,17 @@ def _body(
     return b",".join(turns)
 
 
+_READ_APART = ("messages", "tools", "functions")
+"""Options that are no plain values; tools were encoded when they were read."""
+
 _kept_turn = attrgetter("turn")
 
 
 def _not_unicode(prompt: str, options: dict[str, Any], messages: list[AnyMessage]) -> ModelInvalidRequestError:
     given = list(options["messages"] or ())
-    places = [("prompt", prompt), *((name, value) for name, value in options.items() if name != "messages")]
+    shape = options["response_format"]
+    values = {**options, "response_format": None if shape is None else shape.wire}
+    places = [("prompt", prompt), *((name, value) for name, value in values.items() if name not in _READ_APART)]
     places += [(f"messages[{index}]", message_from(value)) for index, value in enumerate(given)]
     field = next((name for name, value in places if not _encodes(value)), "a message")
     return ModelInvalidRequestError(
@@ -140,6 +145,4 @@ def _encodes(value: Any) -> bool:
         _encode(value)
     except UnicodeEncodeError:
         return False
-    except TypeError:  # tools, which were encoded before
-        return True
     return True

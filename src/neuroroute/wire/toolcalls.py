@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from neuroroute.jsontypes import is_dict
 from neuroroute.responses import ToolCallFragment
 
 
@@ -25,17 +26,45 @@ class WireCall(msgspec.Struct, gc=False):
 
 
 class _Open:
-    __slots__ = ("id", "index", "named", "wire_index")
+    """A call of the answer, as far as it came."""
 
-    def __init__(self, index: int, wire_index: Any) -> None:
+    __slots__ = ("again", "id", "index", "name", "pieces", "wire_index")
+
+    def __init__(self, index: int, wire_index: Any, name: str) -> None:
         self.index = index
         self.wire_index = wire_index
         self.id = ""
-        self.named = False
+        self.name = name
+        self.pieces: list[str] = []
+        """Its arguments."""
+        self.again = False
+        """It was complete when its name came again: what follows belongs to another call of the same tool."""
+
+    def is_over(self, name: str, arguments: str) -> bool:
+        """Whether what came for this call begins another one."""
+        if not name:
+            return self.again and bool(arguments.strip())
+        if not self.name or name != self.name:
+            return bool(self.name)
+        self.again = self.again or _is_object(self.pieces)
+        return self.again and bool(arguments.strip())
 
 
 class CallTracker:
-    """Says which call of the answer a fragment belongs to, and numbers the calls from 0 in the order they began."""
+    """Says which call of the answer a fragment belongs to, and numbers the calls from 0 in the order they began.
+
+    In a whole answer each call stands for itself. In a stream a fragment goes to the call of its id, else of its
+    index, else to the last one. It begins a new call
+
+    - if that call has another id;
+    - if it has that call's id, but another index and a name;
+    - if it has another name than that call;
+    - if it repeats that call's name, and that call's arguments are a complete JSON object already: some servers send
+      the name with every fragment, and some call a tool twice under one index. An empty fragment after the complete
+      object still decides nothing; what comes next does.
+
+    An id that another call has is left out, so that each call can be told from the others.
+    """
 
     __slots__ = ("_calls",)
 
@@ -43,49 +72,76 @@ class CallTracker:
         self._calls: list[_Open] = []
 
     def fragments(self, calls: list[WireCall]) -> tuple[ToolCallFragment, ...]:
-        """These fragments with indices that can be trusted."""
+        """These fragments of a stream with indices that can be trusted."""
         if len(calls) == 1 and self._calls:  # most are the next piece of the same call
             call, last = calls[0], self._calls[-1]
             function = call.function
             if function is not None and function.name is None and not call.id and call.index == last.wire_index:
                 arguments = function.arguments
-                if type(arguments) is str:
+                if type(arguments) is str and not last.again:
+                    last.pieces.append(arguments)
                     return (ToolCallFragment(last.index, "", "", arguments),)
         return tuple([self._fragment(call) for call in calls])
 
+    def complete(self, calls: list[WireCall]) -> tuple[ToolCallFragment, ...]:
+        """The calls of a whole answer, each as one fragment."""
+        return tuple([self._fragment(call, is_whole=True) for call in calls])
+
     def whole(self, name: str, arguments: str) -> ToolCallFragment:
         """A call that was found whole, as a fragment."""
-        opened = _Open(len(self._calls), None)
-        opened.named = True
-        self._calls.append(opened)
-        return ToolCallFragment(opened.index, "", name, arguments)
+        return self.complete([WireCall(WireFunction(name, arguments))])[0]
 
-    def _fragment(self, call: WireCall) -> ToolCallFragment:
+    def has(self, name: str, arguments: str) -> bool:
+        """Whether there is such a call, however its arguments are written."""
+        same = _canonical(arguments)
+        return any(call.name == name and _canonical("".join(call.pieces)) == same for call in self._calls)
+
+    def _fragment(self, call: WireCall, *, is_whole: bool = False) -> ToolCallFragment:
         function = call.function or WireFunction()
         call_id = "" if call.id is None else str(call.id)
-        name = function.name or ""
-        of = self._open(call.index, call_id, name)
-        if call_id:
-            of.id = call_id
-        if name:
-            of.named = True
-        return ToolCallFragment(of.index, call_id, name, _as_text(function.arguments))
+        name, arguments = function.name or "", _as_text(function.arguments)
+        of = None if is_whole else self._known(call.index, call_id)
+        if of is not None and (self._is_elsewhere(of, call, name) or of.is_over(name, arguments)):
+            name, of = name or of.name, None
+        if of is None:
+            of = _Open(len(self._calls), call.index, name)
+            self._calls.append(of)
+        of.id, of.name = call_id or of.id, name or of.name
+        of.pieces.append(arguments)
+        is_taken = any(known.id == call_id for known in self._calls if known is not of)
+        return ToolCallFragment(of.index, "" if is_taken else call_id, name, arguments)
 
-    def _open(self, wire_index: Any, call_id: str, name: str) -> _Open:
-        for known in reversed(self._calls):
-            if call_id and known.id == call_id:
-                return known
+    def _known(self, wire_index: Any, call_id: str) -> _Open | None:
+        """The call that these speak of, which may be over."""
+        same_id = [known for known in self._calls if call_id and known.id == call_id]
+        for known in reversed(same_id or self._calls):
             if known.wire_index == wire_index or (wire_index is None and known is self._calls[-1]):
-                # The same index with another id, or with a second name and no id, is a new call all the same.
-                begins_anew = (call_id and known.id) or (name and known.named and not call_id)
-                if not begins_anew:
-                    return known
-        opened = _Open(len(self._calls), wire_index)
-        self._calls.append(opened)
-        return opened
+                return None if call_id and known.id not in ("", call_id) else known
+        return same_id[-1] if same_id else None
+
+    @staticmethod
+    def _is_elsewhere(known: _Open, call: WireCall, name: str) -> bool:
+        return bool(name and known.name) and call.index is not None and call.index != known.wire_index
 
 
 def _as_text(arguments: Any) -> str:
     if isinstance(arguments, str):
         return arguments
     return "" if arguments is None else msgspec.json.encode(arguments).decode()
+
+
+def _is_object(pieces: list[str]) -> bool:
+    last = next(filter(str.strip, reversed(pieces)), "")
+    if not last.rstrip().endswith("}"):
+        return False
+    try:
+        return is_dict(msgspec.json.decode("".join(pieces)))
+    except (ValueError, RecursionError):
+        return False
+
+
+def _canonical(arguments: str) -> bytes:
+    try:
+        return msgspec.json.encode(msgspec.json.decode(arguments if arguments.strip() else "{}"), order="sorted")
+    except (ValueError, RecursionError):
+        return arguments.encode("utf-8", "replace")
