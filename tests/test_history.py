@@ -38,7 +38,7 @@ def test_the_same_question_object_may_come_again() -> None:
 
 @given(turns=st.integers(1, 6), kept=st.integers(0, 14), undone=st.integers(0, 7))
 def test_what_is_sent_is_the_end_of_what_is_known(turns: int, kept: int, undone: int) -> None:
-    """However it is narrowed and taken back, system messages and the last messages are sent, and nothing is forgotten."""
+    """However it is narrowed and taken back, system messages and the end are sent, nothing is forgotten."""
     whole = talk(turns)
     history = whole.narrowed(whole.messages[len(whole.messages) - kept :] if kept else [])
     assert history.messages == whole.messages

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from functools import partial
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from neuroroute import (
     ModelInvalidRequestError,
     ModelUnavailableError,
     SyncLMStudioAdapter,
+    Toolbox,
     ToolCall,
     ToolMessage,
     ToolRoundsError,
@@ -301,3 +303,92 @@ def test_it_works_without_asyncio(lmstudio: Simulator) -> None:
         with sync.stream_tools("?", tools=TOOLS, max_rounds=1) as stream:
             assert "".join(chunk.chunk for chunk in stream) == "3"
         assert stream.response.text == "3"
+
+
+async def test_a_typed_answer_comes_after_the_calls(adapter: LMStudioAdapter, lmstudio: Simulator) -> None:
+    """With a response_format the tools are asked with first, without it; then once for the type, without tools."""
+    lmstudio.answer(calling(("add", {"a": 1, "b": 2})))
+    lmstudio.answer("It is three.")
+    lmstudio.answer('{"sum": 3}')
+    response = await adapter.run_tools("?", tools=TOOLS, max_rounds=1, response_format=dict[str, int])
+    assert (response.parsed, ran) == ({"sum": 3}, ["add 1 2"])
+    asked = [request.json for request in lmstudio.requests]
+    assert [("tools" in one, "response_format" in one) for one in asked] == [(True, False)] * 2 + [(False, True)]
+    assert [message.role for message in response.messages[2:]] == ["assistant", "tool", "assistant"]
+    with pytest.raises(ModelInvalidRequestError, match="stream_tools takes no response_format"):
+        adapter.stream_tools("?", tools=TOOLS, max_rounds=1, response_format=dict)
+
+
+async def test_a_format_beside_tools(adapter: LMStudioAdapter, lmstudio: Simulator) -> None:
+    """In one request a note warns that hardly a call will come, and a forced call is refused."""
+    lmstudio.answer('{"sum": 3}')
+    response = await adapter.generate_completion("?", tools=TOOLS, response_format=dict)
+    assert [note.code for note in response.notes] == ["TOOLS_BESIDE_FORMAT"]
+    with pytest.raises(ModelInvalidRequestError, match="no answer can be both"):
+        await adapter.generate_completion("?", tools=TOOLS, response_format=dict, tool_choice="required")
+    assert len(lmstudio.requests) == 1
+
+
+async def test_a_hook_may_block(lmstudio: Simulator) -> None:
+    """A hook that is not async may ask the model itself, blocking; an async one of the blocking adapter is told."""
+    lmstudio.script(
+        lambda request: "fine" if "tools" not in request.json else
+        "3" if request.json["messages"][-1]["role"] == "tool" else calling(("add", {"a": 1, "b": 2}))
+    )  # fmt: skip
+    with SyncLMStudioAdapter("llama3", base_url=lmstudio.url) as sync:
+        judged: list[str] = []
+
+        def judge(call: ToolCall) -> None:
+            judged.append(sync.generate_completion("May it?").text)
+
+        async def judge_badly(call: ToolCall) -> None:
+            sync.generate_completion("May it?")
+
+        run = partial(asyncio.to_thread, sync.run_tools, "?", tools=TOOLS, max_rounds=1)
+        assert (await run(on_tool_call=judge)).text == "3"
+        assert judged == ["fine"]
+        with pytest.raises(RuntimeError, match="inside its own event loop"):
+            await run(on_tool_call=judge_badly)
+
+
+async def test_notes_of_all_rounds_are_told(adapter: LMStudioAdapter, lmstudio: Simulator) -> None:
+    """What was noted of an earlier round is on the last response, once."""
+    lmstudio.answer('<tool_call>{"name": "add", "arguments": {"a": 1, "b": 2}}</tool_call>')
+    lmstudio.answer("3")
+    response = await adapter.run_tools("?", tools=TOOLS, max_rounds=1)
+    assert [note.code for note in response.notes] == ["CALLS_SALVAGED"]
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+async def test_a_later_failure_has_what_was_done(adapter: LMStudioAdapter, lmstudio: Simulator, streamed: bool) -> None:
+    """When the request after a round fails, the error has the calls and their results: nobody need run them again."""
+    lmstudio.answer(calling(("add", {"a": 1, "b": 2})))
+    lmstudio.fail(Fail(400, {"error": "no"}))
+    with pytest.raises(ModelInvalidRequestError) as caught:
+        if streamed:
+            async for _ in adapter.stream_tools("?", tools=TOOLS, max_rounds=1):
+                pass
+        else:
+            await adapter.run_tools("?", tools=TOOLS, max_rounds=1)
+    assert caught.value.partial is not None
+    assert [message.text for message in caught.value.partial.messages][-1] == "3"
+
+
+async def test_what_the_model_is_told_is_bounded(adapter: LMStudioAdapter, lmstudio: Simulator) -> None:
+    """Refusals and errors are cut as results are."""
+    lmstudio.answer(calling(("add", {"a": 1, "b": 2})))
+    await adapter.run_tools("?", tools=TOOLS, max_rounds=1, max_result_bytes=100, on_tool_call=lambda _: "no" * 500)
+    (told,) = results(lmstudio)
+    assert len(told) <= 100
+
+
+async def test_a_toolbox_keeps_its_own_limits(adapter: LMStudioAdapter, lmstudio: Simulator) -> None:
+    """What the loop is not told is the toolbox's."""
+
+    def book() -> str:
+        return "x" * 500
+
+    lmstudio.answer(calling(("book", {})))
+    await adapter.run_tools("?", tools=Toolbox([book], max_result_bytes=90), max_rounds=1)
+    (told,) = results(lmstudio)
+    assert len(told) <= 90

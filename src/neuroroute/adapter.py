@@ -94,8 +94,8 @@ class LMStudioAdapter(Adapter):
         tools: Iterable[ToolItem] | Toolbox,
         max_rounds: int,
         on_tool_call: OnToolCall | None = None,
-        tool_timeout_ms: float = 60_000,
-        max_result_bytes: int = 64 << 10,
+        tool_timeout_ms: float | None = None,
+        max_result_bytes: int | None = None,
         **options: Unpack[CommonOptions],
     ) -> ModelResponse:
         """Asks, runs the tools that the model calls, asks again, until it answers without a call.
@@ -109,8 +109,8 @@ class LMStudioAdapter(Adapter):
             tools: ``@tool`` functions or plain functions; calls of one answer run side by side.
             max_rounds: rounds of tools at most, so one request more than that.
             on_tool_call: is shown each call before it runs, and may refuse it; sync or async.
-            tool_timeout_ms: how long a tool may take that has no limit of its own.
-            max_result_bytes: longer results are cut.
+            tool_timeout_ms: how long a tool may take that has no limit of its own. Default: the ``Toolbox``'s, 60000.
+            max_result_bytes: longer results are cut. Default: the ``Toolbox``'s, 65536.
             **options: as of :meth:`generate_completion`, for every request; a ``response_format`` for one more at the
                 end, which offers no tools.
 
@@ -140,8 +140,8 @@ class LMStudioAdapter(Adapter):
         tools: Iterable[ToolItem] | Toolbox,
         max_rounds: int,
         on_tool_call: OnToolCall | None = None,
-        tool_timeout_ms: float = 60_000,
-        max_result_bytes: int = 64 << 10,
+        tool_timeout_ms: float | None = None,
+        max_result_bytes: int | None = None,
         **options: Unpack[CommonOptions],
     ) -> ToolStream:
         """What :meth:`run_tools` does, with the chunks of every answer as they come; takes no ``response_format``."""
@@ -264,8 +264,8 @@ def _tool_loop(
     tools: Iterable[ToolItem] | Toolbox,
     max_rounds: int,
     on_tool_call: OnToolCall | None,
-    tool_timeout_ms: float,
-    max_result_bytes: int,
+    tool_timeout_ms: float | None,
+    max_result_bytes: int | None,
     options: Mapping[str, Any],
 ) -> tuple[ToolLoop, RequestOptions]:
     """The loop, and the options of its first request."""

@@ -71,13 +71,15 @@ def chat_request(
 
     Raises:
         ModelInvalidRequestError: a message is wrong, nothing is to be sent, a text is not Unicode (a lone surrogate),
-            or the body is over the limit.
+            the body is over the limit, or a call and an answer of a type were both asked for.
     """
     offer = offered(options)
     messages, notes = adapted(history(prompt, options, reader), merge_roles=options["merge_roles"])
     with_system(messages, options, reader, notes)
     if (shape := options["response_format"]) is not None:
         notes += shape.notes
+        if offer is not None:
+            notes.append(_grammar_beside_tools(offer))
     if offer and offer.rewritten:
         notes.append(Note("TOOL_CHOICE_REWRITTEN", offer.rewritten))
     model = options["model"] or model
@@ -93,6 +95,20 @@ def chat_request(
     return ChatRequest(
         model=model, messages=messages, body=body, streaming=streaming, options=options, notes=notes, offer=offer
     )
+
+
+def _grammar_beside_tools(offer: Offer) -> Note:
+    """LM Studio holds the whole answer to the grammar of a response_format, so that no call fits in.
+
+    Raises:
+        ModelInvalidRequestError: a call is asked for.
+    """
+    if offer.choice == "required":
+        raise ModelInvalidRequestError(
+            "response_format and a call were both asked for, and no answer can be both",
+            hint="Use run_tools, which asks for the typed answer after the calls, or ask for one of them.",
+        )
+    return Note("TOOLS_BESIDE_FORMAT", "with a response_format the model can hardly call a tool; run_tools does both")
 
 
 def _body(
