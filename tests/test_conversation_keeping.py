@@ -1,0 +1,170 @@
+"""What a conversation keeps, and where it takes what it is not told from."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from neuroroute import (
+    AnyMessage,
+    AssistantMessage,
+    ConversationConflictError,
+    LMStudioAdapter,
+    LMStudioError,
+    MemoryStore,
+    ModelInvalidRequestError,
+    SystemMessage,
+    UserMessage,
+)
+from neuroroute.simulator import Answer, Fail, SimulatedModel, Simulator
+
+
+class SlowStore(MemoryStore):
+    """Takes its time to save."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.saving = asyncio.Event()
+        self.go_on = asyncio.Event()
+        self.loads = 0
+
+    async def load(self, id: str) -> Any:  # noqa: A002
+        self.loads += 1
+        await asyncio.sleep(0)
+        return await super().load(id)
+
+    async def save(self, *args: Any, **kwargs: Any) -> int:
+        self.saving.set()
+        await self.go_on.wait()
+        return await super().save(*args, **kwargs)
+
+
+def texts(messages: Any) -> list[str]:
+    return [message.text for message in messages]
+
+
+async def test_one_question_object_may_be_asked_twice(adapter: LMStudioAdapter, lmstudio: Simulator) -> None:
+    """A UserMessage that is used again is another turn, and no answer is lost."""
+    chat = adapter.conversation(system_message=None)
+    question = UserMessage(content="again")
+    await chat.ask(question)
+    await chat.ask(question)
+    assert texts(chat.messages) == ["again", "You said: again"] * 2
+
+
+async def test_what_it_begins_with_is_saved(adapter: LMStudioAdapter, lmstudio: Simulator) -> None:
+    """What a conversation is made with is stored after its first turn; what the store has comes first."""
+    store = MemoryStore()
+    seed = [UserMessage(content="hi"), AssistantMessage(content="ho")]
+    await adapter.conversation(system_message=None, messages=seed, store=store, id="mine").ask("one")
+    kept = await store.load("mine")
+    assert kept is not None
+    assert texts(kept.messages) == ["hi", "ho", "one", "You said: one"]
+    again = adapter.conversation(system_message=None, messages=seed, store=store, id="mine")
+    await again.ask("two")
+    assert texts(again.messages) == ["hi", "ho", "one", "You said: one", "two", "You said: two"]
+
+
+async def test_it_is_loaded_once(adapter: LMStudioAdapter, lmstudio: Simulator) -> None:
+    """Turns and loads at once read the store once."""
+    store = SlowStore()
+    store.go_on.set()
+    chat = adapter.conversation(store=store, id="mine")
+    await asyncio.gather(chat.load(), chat.ask("one"), chat.load(), chat.ask("two"))
+    assert store.loads == 1
+    assert len(chat.messages) == 5
+
+
+async def test_a_save_is_ended_although_the_turn_is_cancelled(adapter: LMStudioAdapter, lmstudio: Simulator) -> None:
+    """What reached the store is the history; the next turn goes on from it, without a conflict."""
+    store = SlowStore()
+    chat = adapter.conversation(store=store)
+    turn = asyncio.create_task(chat.ask("one"))
+    await store.saving.wait()
+    turn.cancel()
+    await asyncio.sleep(0)
+    store.go_on.set()
+    with pytest.raises(asyncio.CancelledError):
+        await turn
+    await chat.ask("two")
+    kept = await store.load(chat.id)
+    assert kept is not None
+    assert texts(kept.messages)[1:] == ["one", "You said: one", "two", "You said: two"]
+
+
+async def test_after_a_conflict_it_goes_on_from_the_store(adapter: LMStudioAdapter, lmstudio: Simulator) -> None:
+    """Who lost a race reads what the winner saved with the next turn."""
+    store = MemoryStore()
+    mine, yours = [await adapter.conversation(store=store, id="ours").load() for _ in range(2)]
+    await yours.ask("yours")
+    with pytest.raises(ConversationConflictError):
+        await mine.ask("mine")
+    await mine.ask("mine again")
+    assert texts(mine.messages)[1:] == ["yours", "You said: yours", "mine again", "You said: mine again"]
+
+
+async def test_a_branch_needs_a_history(adapter: LMStudioAdapter, lmstudio: Simulator) -> None:
+    """What was not loaded cannot be branched."""
+    chat = adapter.conversation(store=MemoryStore(), id="mine")
+    with pytest.raises(ModelInvalidRequestError, match="not loaded yet"):
+        chat.branch()
+
+
+async def test_a_summary_counts_only_if_its_turn_does(adapter: LMStudioAdapter, lmstudio: Simulator) -> None:
+    """When the request after a summary fails, the history is what it was before."""
+
+    def summarise(messages: list[AnyMessage], tokens: int) -> list[AnyMessage]:
+        return [SystemMessage(content="Before: much.")]
+
+    seed = [UserMessage(content="word " * 200), AssistantMessage(content="word " * 200)]
+    chat = adapter.conversation(trim=summarise, max_context_tokens=200, max_tokens=50, messages=seed)
+    lmstudio.fail(Fail(400, {"error": "no"}))
+    with pytest.raises(LMStudioError):
+        await chat.ask("one")
+    assert chat.messages == tuple(seed)
+    await chat.ask("one")
+    assert texts(chat.messages) == ["Before: much.", "one", "You said: one"]
+
+
+async def test_a_model_that_is_not_loaded_may_change_its_context(lmstudio: Simulator) -> None:
+    """The context is asked for until a copy is loaded: it may be loaded with less than it could have."""
+    lmstudio.models = [SimulatedModel("llama3", loaded=False, max_context_length=9000, context_length=500)]
+    async with LMStudioAdapter("llama3", base_url=lmstudio.url) as adapter:
+        chat = adapter.conversation()
+        await chat.ask("one")
+        assert chat.budget.limit == 9000
+        await chat.ask("two")
+        assert chat.budget.limit == 500
+
+
+async def test_the_adapter_says_what_it_does_not(lmstudio: Simulator) -> None:
+    """The system message and every option of the adapter hold in its conversations; None says nothing."""
+    async with LMStudioAdapter("llama3", base_url=lmstudio.url, system_message="Be brief.", max_tokens=77) as adapter:
+        chat = adapter.conversation()
+        assert chat.system_message == "Be brief."
+        await chat.ask("one")
+        await adapter.conversation(system_message=None).ask("two")
+    asked = [request.json for request in lmstudio.requests if request.method == "POST"]
+    assert (asked[0]["messages"][0]["content"], asked[0]["max_tokens"]) == ("Be brief.", 77)
+    assert [message["role"] for message in asked[1]["messages"]] == ["user"]
+
+
+async def test_a_summary_may_ask_the_model(lmstudio: Simulator) -> None:
+    """A trim function that is not async runs in a thread, so that it may wait for an answer."""
+    done: list[bool] = []
+
+    def summarise(messages: list[AnyMessage], tokens: int) -> list[AnyMessage]:
+        done.append(asyncio.run(ask_apart()) == "You said: Sum up.")
+        return messages[-2:]
+
+    async def ask_apart() -> str:
+        async with LMStudioAdapter("llama3", base_url=lmstudio.url) as apart:
+            return (await apart.generate_completion("Sum up.")).text
+
+    async with LMStudioAdapter("llama3", base_url=lmstudio.url) as adapter:
+        seed = [UserMessage(content="word " * 200), AssistantMessage(content="word " * 200)]
+        lmstudio.script(lambda request: Answer("You said: " + request.json["messages"][-1]["content"]))
+        await adapter.conversation(trim=summarise, max_context_tokens=300, messages=seed).ask("one")
+    assert done == [True]
