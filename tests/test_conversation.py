@@ -223,7 +223,7 @@ async def test_it_is_kept_and_found_again(adapter: LMStudioAdapter, lmstudio: Si
         assert again.messages == chat.messages
         await again.ask("and?")
     (kept,) = await store.list()
-    assert (kept.id, kept.title, kept.model, kept.turns) == ("mine", "one plus two", "llama3", 7)
+    assert (kept.id, kept.title, kept.model, kept.message_count) == ("mine", "one plus two", "llama3", 7)
     lazily = adapter.conversation(store=store, id="mine")
     await lazily.ask("once more")
     assert len(lazily.messages) == 9
@@ -261,6 +261,10 @@ async def test_two_who_go_on_at_once(adapter: LMStudioAdapter, lmstudio: Simulat
         ({"trim": "newest"}, "trim is 'newest'"),
         ({"max_context_tokens": 0}, "max_context_tokens is 0"),
         ({"temperature": -1}, "temperature is -1"),
+        ({"store": "chats.db"}, r"store must be a store such as SQLiteStore\('chats.db'\), not a str"),
+        ({"id": ""}, "id is ''"),
+        ({"id": 3}, "id is 3"),
+        ({"system_message": 3}, "system_message is 3"),
         ({"messages": [{"role": "pirate", "content": "x"}]}, r"messages\[0\].role"),
     ],
 )

@@ -14,6 +14,7 @@ from neuroroute import (
     LMStudioAdapter,
     LMStudioError,
     MemoryStore,
+    ModelBusyError,
     ModelInvalidRequestError,
     SystemMessage,
     UserMessage,
@@ -168,3 +169,49 @@ async def test_a_summary_may_ask_the_model(lmstudio: Simulator) -> None:
         lmstudio.script(lambda request: Answer("You said: " + request.json["messages"][-1]["content"]))
         await adapter.conversation(trim=summarise, max_context_tokens=300, messages=seed).ask("one")
     assert done == [True]
+
+
+async def test_what_is_taken_back_can_be_saved_at_once(adapter: LMStudioAdapter, lmstudio: Simulator) -> None:
+    """save() stores what undo(), reset() and what was set changed; where nothing changed it saves nothing."""
+    store = MemoryStore()
+    chat = adapter.conversation(store=store, id="mine")
+    await chat.ask("one")
+    await chat.ask("two")
+    chat.undo()
+    chat.system_message = "Be rude."
+    await chat.save()
+    await chat.save()
+    kept = await store.load("mine")
+    assert kept is not None
+    assert (texts(kept.messages), kept.version) == (["Be rude.", "one", "You said: one"], 3)
+    again = adapter.conversation(store=store, id="mine")
+    await again.save()
+    assert again.messages == chat.messages
+    await adapter.conversation().save()  # kept nowhere
+
+
+async def test_how_to_behave_is_kept_with_what_it_begins_with(adapter: LMStudioAdapter, lmstudio: Simulator) -> None:
+    """A system message beside messages without one becomes the first of the history, as it was sent."""
+    seed = [UserMessage(content="hi"), AssistantMessage(content="ho")]
+    chat = adapter.conversation(system_message="Be kind.", messages=seed)
+    await chat.ask("one")
+    assert texts(chat.messages) == ["Be kind.", "hi", "ho", "one", "You said: one"]
+    chat.system_message = None
+    await chat.ask("two")
+    assert lmstudio.requests[-1].json["messages"][0]["content"] == "hi"
+
+
+async def test_two_event_loops_at_once(adapter: LMStudioAdapter, lmstudio: Simulator) -> None:
+    """A turn in another event loop than the one that is taken fails at once and says why; afterwards it works."""
+    lmstudio.answer(Answer(chunks=["a", "b"], delay_between=0.01))
+    chat = adapter.conversation()
+    stream = chat.stream("one")
+    await anext(stream)
+
+    async def elsewhere() -> str:
+        return (await chat.ask("two")).text
+
+    with pytest.raises(ModelBusyError, match="another event loop"):
+        await asyncio.to_thread(asyncio.run, elsewhere())
+    assert "".join([chunk.chunk async for chunk in stream]) == "b"
+    assert await asyncio.to_thread(asyncio.run, elsewhere()) == "You said: two"

@@ -10,11 +10,12 @@ from typing import Any, Self, Unpack, cast
 import msgspec
 
 from neuroroute.base import Adapter
-from neuroroute.conversation import Conversation, Trim, Verbs
+from neuroroute.conversation import Conversation, Verbs
 from neuroroute.details import ModelDetails
 from neuroroute.errors import LMStudioError, ModelInvalidRequestError
 from neuroroute.messages import AnyMessage, ChatMessage
-from neuroroute.options import CommonOptions, ConversationOptions, RequestOptions
+from neuroroute.options import CommonOptions, ConversationOptions, RequestOptions, checked
+from neuroroute.planning import Trim
 from neuroroute.responses import ModelResponse
 from neuroroute.shapes.shape import AnswerShape
 from neuroroute.store import ConversationStore
@@ -182,7 +183,7 @@ class LMStudioAdapter(Adapter):
         Raises:
             ModelInvalidRequestError: a wrong value, or a message that is none.
         """
-        self.with_model(self._model_id, **cast("RequestOptions", defaults))  # checks them
+        checked(defaults, "conversation")
         asked = (self._ask, self._stream, self._loop, self._loop_stream)
         verbs = Verbs(self._model_id, self._core.reader, self._defaults, self._details, *asked)
         system = self._defaults["system_message"] if system_message is msgspec.UNSET else system_message

@@ -181,6 +181,10 @@ class SyncConversation:
         """Another conversation that goes on from here, under an id of its own."""
         return SyncConversation(self.asynchronous.branch(), self.loop_thread)
 
+    def save(self) -> None:
+        """Saves what was changed since the last turn; every turn saves by itself."""
+        self.loop_thread.run(self.asynchronous.save())
+
     def load(self) -> Self:
         """Reads it from its store, if there is one."""
         self.loop_thread.run(self.asynchronous.load())

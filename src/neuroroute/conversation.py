@@ -3,37 +3,31 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from contextlib import AbstractAsyncContextManager
 from types import TracebackType
-from typing import Any, Literal, NamedTuple, Self, TypeAlias, Unpack, cast
-from uuid import uuid4
-from weakref import WeakKeyDictionary
+from typing import Any, NamedTuple, Self, TypeAlias, Unpack
 
 from neuroroute.budget import ContextBudget
 from neuroroute.details import ModelDetails
-from neuroroute.errors import LMStudioError, ModelBusyError, ModelInvalidRequestError
+from neuroroute.errors import LMStudioError, ModelInvalidRequestError
 from neuroroute.history import History
+from neuroroute.jsontypes import is_text
+from neuroroute.keeping import Keeper
 from neuroroute.messages import AnyMessage, ChatMessage, MessageReader, UserMessage
 from neuroroute.options import CommonOptions, RequestOptions
-from neuroroute.responses import ModelResponse, Note
+from neuroroute.planning import Trim, TurnPlan, checked_trim, planned
+from neuroroute.responses import ModelResponse
 from neuroroute.store import ConversationStore
 from neuroroute.streams import CompletionStream
 from neuroroute.toolloop import OnToolCall, ToolStream
 from neuroroute.tools.toolbox import Toolbox, ToolItem
-from neuroroute.trimming import trimmed
-from neuroroute.turns import Turn, TurnStream
+from neuroroute.turns import Turn, TurnLock, TurnStream
 from neuroroute.wire.adapt import adapted
 
-Summarise: TypeAlias = Callable[[list[AnyMessage], int], "list[AnyMessage] | Awaitable[list[AnyMessage]]"]
-"""Is given the history and how many tokens it may have; gives the history to go on with."""
-Trim: TypeAlias = Literal["oldest"] | Summarise | None
 Prompt: TypeAlias = str | UserMessage
 Options: TypeAlias = dict[str, Any]
 
-_TRIM_TO = 0.7
-"""Trimmed to this share, so that not every further turn drops one more: each drop makes the model read all anew."""
 _ANY_TURN: Options = {"messages": [UserMessage(content="?")]}
 
 
@@ -49,16 +43,6 @@ class Verbs(NamedTuple):
     stream: Callable[[Options], CompletionStream]
     run_tools: Callable[[Options], Awaitable[ModelResponse]]
     stream_tools: Callable[[Options], ToolStream]
-
-
-class _Plan(NamedTuple):
-    """A turn that is about to be taken."""
-
-    history: History
-    """What it goes on from: the history as it is, or a shorter one."""
-    question: UserMessage
-    options: Options
-    notes: list[Note]
 
 
 class Conversation:
@@ -88,22 +72,22 @@ class Conversation:
         max_context_tokens: int | None,
         defaults: Options,
     ) -> None:
+        if system_message is not None and not is_text(system_message):
+            raise ModelInvalidRequestError(f"system_message is {system_message!r:.60}; it must be a text, or None")
         self._verbs = verbs
         self._system_message = system_message
         self._history = self._read(messages)
-        self._store = store
-        self._id = id or uuid4().hex
-        self._trim: Trim = _checked_trim(trim)
+        self._keeper = Keeper(store, id)
+        self._trim: Trim = checked_trim(trim)
         self._budget = ContextBudget(max_context_tokens)
         self._defaults = defaults
-        self._version: int | None = None if store is not None and id is not None else 0
-        """What the store knows; None where it has to be asked."""
-        self._locks: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
+        self._unsaved = False
+        self._turns = TurnLock()
 
     @property
     def id(self) -> str:
         """Under which it is kept in a store."""
-        return self._id
+        return self._keeper.id
 
     @property
     def messages(self) -> tuple[AnyMessage, ...]:
@@ -112,7 +96,7 @@ class Conversation:
 
     @messages.setter
     def messages(self, messages: Iterable[ChatMessage | Mapping[str, Any]]) -> None:
-        self._history = self._read(messages)
+        self._go_on_from(self._read(messages))
 
     @property
     def budget(self) -> ContextBudget:
@@ -120,7 +104,7 @@ class Conversation:
         return self._budget
 
     def __repr__(self) -> str:
-        return f"<Conversation {self._id} with {self._verbs.model_id!r}, {len(self.messages)} messages>"
+        return f"<Conversation {self.id} with {self._verbs.model_id!r}, {len(self.messages)} messages>"
 
     async def ask(self, prompt: Prompt, **options: Unpack[RequestOptions]) -> ModelResponse:
         """The answer to what the user says next; takes the options of ``generate_completion``, but for ``messages``.
@@ -170,12 +154,13 @@ class Conversation:
 
     def undo(self) -> UserMessage | None:
         """Takes the last turn back, and gives what was asked in it; None: there is none. Saved with the next turn."""
-        self._history, question = self._history.undone()
+        history, question = self._history.undone()
+        self._go_on_from(history)
         return question
 
     def reset(self) -> None:
         """Forgets everything but the system messages. Saved with the next turn."""
-        self._history = self._history.forgotten()
+        self._go_on_from(self._history.forgotten())
         self._budget.used = 0
 
     @property
@@ -187,7 +172,7 @@ class Conversation:
     @system_message.setter
     def system_message(self, text: str | None) -> None:
         self._system_message = text
-        self._history = self._history.instructed(text)
+        self._go_on_from(self._history.instructed(text))
 
     def branch(self) -> Conversation:
         """Another conversation that goes on from here, under an id of its own; neither sees the other's turns.
@@ -195,13 +180,13 @@ class Conversation:
         Raises:
             ModelInvalidRequestError: it was not loaded from its store yet.
         """
-        if self._version is None:
+        if not self._keeper.known:
             raise ModelInvalidRequestError("the conversation was not loaded yet", hint="Call load() before branch().")
         branched = Conversation(
             self._verbs,
             system_message=self._system_message,
             messages=(),
-            store=self._store,
+            store=self._keeper.store,
             id=None,
             trim=self._trim,
             max_context_tokens=self._budget.given,
@@ -222,6 +207,18 @@ class Conversation:
             await self._load()
         return self
 
+    async def save(self) -> None:
+        """Saves what was changed since the last turn: by undo(), reset() and what was set. Every turn saves by itself.
+
+        Raises:
+            ConfigurationError: the store cannot be written.
+            ConversationConflictError: somebody else saved it in between.
+        """
+        async with self._turn({}):
+            await self._load()
+            if self._unsaved:
+                await self._saved(self._history)
+
     async def __aenter__(self) -> Self:
         return await self.load()
 
@@ -230,31 +227,20 @@ class Conversation:
     ) -> None:
         """Nothing is left open: every turn was saved when it ended."""
 
+    def _go_on_from(self, history: History) -> None:
+        self._unsaved = self._unsaved or history != self._history
+        self._history = history
+
     def _read(self, messages: Iterable[ChatMessage | Mapping[str, Any]]) -> History:
         return History(tuple(adapted(self._verbs.reader.read(messages))[0]))
 
     async def _load(self) -> None:
-        if self._version is None and self._store is not None:
-            saved = await self._store.load(self._id)
-            self._version = 0 if saved is None else saved.version
-            if saved is not None:
-                self._history = self._read(saved.messages)
+        if not self._keeper.known and (saved := await self._keeper.load()) is not None:
+            self._history, self._unsaved = self._read(saved.messages), False
 
-    @asynccontextmanager
-    async def _turn(self, given: Options) -> AsyncGenerator[None, None]:
+    def _turn(self, given: Options) -> AbstractAsyncContextManager[None]:
         """Waits for the turns before, no longer than a request may take."""
-        lock = self._locks.setdefault(asyncio.get_running_loop(), asyncio.Lock())
-        limit_ms = self._setting(given, "timeout_ms")
-        try:
-            async with asyncio.timeout(None if limit_ms is None else limit_ms / 1000):
-                await lock.acquire()
-        except TimeoutError:
-            why = "the turn before has not ended"
-            raise ModelBusyError(why, hint="Read its stream to the end, or close it.") from None
-        try:
-            yield
-        finally:
-            lock.release()
+        return self._turns.held(self._setting(given, "timeout_ms"))
 
     def _setting(self, given: Options, name: str) -> Any:
         value = given.get(name)
@@ -273,64 +259,43 @@ class Conversation:
         self._verbs.stream_tools(given | _ANY_TURN)  # wrong options raise now, before the turn waits
         return given
 
-    async def _planned(self, prompt: Prompt, given: Options) -> _Plan:
+    async def _planned(self, prompt: Prompt, given: Options) -> TurnPlan:
         await self._load()
         question = prompt if isinstance(prompt, UserMessage) else UserMessage(content=prompt)
         if not question.content:
             raise ModelInvalidRequestError("there is nothing to ask: the prompt is empty")
         model, reserve = self._setting(given, "model"), self._setting(given, "max_tokens")
         await self._budget.learn_limit(lambda: self._verbs.details(model))
-        history, notes = self._history, list[Note]()
-        if self._trim is not None and not self._budget.fits([*history.sent(), question], reserve):
-            history, notes = await self._shortened(question, reserve)
-        return _Plan(history, question, given | {"messages": [*history.sent(), question]}, notes)
+        return await planned(
+            self._history,
+            question,
+            given,
+            trim=self._trim,
+            budget=self._budget,
+            reserve=reserve,
+            read=self._read,
+        )
 
-    async def _shortened(self, question: UserMessage, reserve: Any) -> tuple[History, list[Note]]:
-        history = self._history
-        budget = int(self._budget.room(reserve) * _TRIM_TO)
-        if callable(self._trim):
-            # In a thread where it is not async: it may well wait for an answer itself.
-            waits = inspect.iscoroutinefunction(self._trim)
-            summary: Any = (
-                self._trim(history.sent(), budget)
-                if waits
-                else await asyncio.to_thread(self._trim, history.sent(), budget)
-            )
-            kept = await summary if inspect.isawaitable(summary) else summary
-            return self._read(kept), [Note("HISTORY_SUMMARISED", "the history was too long, and summarised")]
-        result = trimmed([*history.sent(), question], budget=budget, count=self._budget.estimate)
-        if not result.dropped:  # the last turn alone is too long; the server will say so
-            return history, []
-        what = f"the history was too long: its {result.dropped} oldest turn(s) were not sent"
-        return history.narrowed(result.messages[:-1]), [Note("HISTORY_TRIMMED", what)]
-
-    async def _kept(self, response: ModelResponse, plan: _Plan) -> ModelResponse:
+    async def _kept(self, response: ModelResponse, plan: TurnPlan) -> ModelResponse:
         """The turn becomes part of the history, here and in the store."""
         history = plan.history.followed_by(plan.question, response.messages)
-        if self._store is not None:
-            await self._saved(history, response)
-        self._history = history
+        try:
+            await self._saved(history)
+        except LMStudioError as error:
+            error.partial = response  # the answer came, and must not be lost with it
+            raise
         # With tools the server counted their schemas, too; they are no part of the messages.
         self._budget.learn(response, ratio=not (plan.options.get("tools") or plan.options.get("functions")))
         response.notes = (*response.notes, *plan.notes)
         return response
 
-    async def _saved(self, history: History, response: ModelResponse) -> None:
-        assert self._store is not None  # noqa: S101
-        version, self._version = self._version or 0, None  # until it is known, the store has to be asked again
-        saving = asyncio.ensure_future(
-            self._store.save(
-                self._id, history.messages, model=self._verbs.model_id, title=history.title, version=version
-            )
-        )
+    async def _saved(self, history: History) -> None:
         try:
-            self._version = await asyncio.shield(saving)
+            await self._keeper.save(history, self._verbs.model_id)
         except asyncio.CancelledError:
-            self._version, self._history = await saving, history  # it was saved all the same
+            self._history = history if self._keeper.known else self._history
             raise
-        except LMStudioError as error:
-            error.partial = response  # the answer came, and must not be lost with it
-            raise
+        self._history, self._unsaved = history, False
 
     async def _taken(
         self,
@@ -348,9 +313,3 @@ class Conversation:
                     if chunk.done:
                         await self._kept(stream.response, plan)
                     yield chunk
-
-
-def _checked_trim(trim: Any) -> Trim:
-    if trim is None or trim == "oldest" or callable(trim):
-        return cast("Trim", trim)
-    raise ModelInvalidRequestError(f"trim is {trim!r:.60}; it must be 'oldest', a function, or None")

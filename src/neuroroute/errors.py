@@ -283,7 +283,7 @@ class StructuredOutputError(LMStudioError):
     """The answer is not of the type that ``response_format`` asked for; ``partial`` is the answer."""
 
     code = "STRUCTURED_OUTPUT"
-    default_hint = "Allow more max_tokens, ask again with reask=1, or simplify the type."
+    default_hint = "Ask again with reask=1, say in the prompt what is wanted, or simplify the type."
 
 
 class ConversationConflictError(LMStudioError):

@@ -30,8 +30,9 @@ class History(NamedTuple):
             answered: the whole history as it came back with the answer.
         """
         last = max((at for at, message in enumerate(answered) if isinstance(message, UserMessage)), default=-1)
-        head = [message for message in answered[:1] if isinstance(message, SystemMessage) and not self.messages]
-        return History((*head, *self.messages, question, *answered[last + 1 :]), self.window)
+        said = self.system is not None
+        head = [message for message in answered[:1] if isinstance(message, SystemMessage) and not said]
+        return History((*head, *self.messages, question, *answered[last + 1 :]), self.window + len(head))
 
     def narrowed(self, kept: Sequence[AnyMessage]) -> History:
         """Sending only as many messages as these from now on; system messages do not count."""

@@ -1,19 +1,58 @@
-"""A turn of a conversation as it comes."""
+"""Turns of a conversation: one at a time, and as they come."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
+from threading import Lock
 from types import TracebackType
 from typing import Any, Self, TypeAlias, cast
+from weakref import WeakKeyDictionary
 
-from neuroroute.errors import StreamInterruptedError
+from neuroroute.errors import ModelBusyError, StreamInterruptedError
 from neuroroute.responses import ModelResponse, StreamingChunk
 from neuroroute.streams import CompletionStream
 from neuroroute.toolloop import ToolStream
 
 Turn: TypeAlias = AsyncGenerator[StreamingChunk | CompletionStream | ToolStream, None]
 """First the stream itself, then its chunks."""
+
+
+class TurnLock:
+    """One turn at a time, in the order in which they were asked for; never in two event loops at once."""
+
+    def __init__(self) -> None:
+        self._locks: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
+        self._at_work = Lock()  # the locks of two event loops know nothing of each other
+
+    @asynccontextmanager
+    async def held(self, limit_ms: float | None) -> AsyncGenerator[None, None]:
+        """Holds it.
+
+        Args:
+            limit_ms: how long to wait for the turns before.
+
+        Raises:
+            ModelBusyError: they did not end in that time, or one is taken in another event loop.
+        """
+        lock = self._locks.setdefault(asyncio.get_running_loop(), asyncio.Lock())
+        try:
+            async with asyncio.timeout(None if limit_ms is None else limit_ms / 1000):
+                await lock.acquire()
+        except TimeoutError:
+            why = "the turn before has not ended"
+            raise ModelBusyError(why, hint="Read its stream to the end, or close it.") from None
+        try:
+            if not self._at_work.acquire(blocking=False):
+                why = "the conversation takes a turn in another event loop"
+                raise ModelBusyError(why, hint="Use it in one event loop, or branch() it.")
+            try:
+                yield
+            finally:
+                self._at_work.release()
+        finally:
+            lock.release()
 
 
 class TurnStream:

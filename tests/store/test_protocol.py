@@ -141,7 +141,9 @@ async def test_the_list(store: ConversationStore, wall: WallClock) -> None:
     await store.save("a", MESSAGES[:3], version=1)
     assert [summary.id for summary in await store.list()] == ["a", "c", "b"]
     assert await store.list(limit=1) == [
-        ConversationSummary(id="a", model="m", title="A", created=wall.now - 3, updated=wall.now, turns=3, version=2)
+        ConversationSummary(
+            id="a", model="m", title="A", created=wall.now - 3, updated=wall.now, message_count=3, version=2
+        )
     ]
 
 
@@ -330,7 +332,7 @@ def test_any_history_may_follow_any_other(kind: str, histories: list[list[AnyMes
             saved = await store.load("a")
             assert saved is not None
             assert (saved.messages, saved.version) == (tuple(history), version)
-            assert [summary.turns for summary in await store.list()] == [len(history)]
+            assert [summary.message_count for summary in await store.list()] == [len(history)]
 
     async def run(folder: str) -> None:
         async with MemoryStore() if kind == "memory" else SQLiteStore(Path(folder) / "a.db") as store:

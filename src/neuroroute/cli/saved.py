@@ -59,7 +59,7 @@ def show_saved(console: Console, *, as_json: bool) -> None:
         return
     if not console.is_terminal:
         for one in listed:
-            console.file.write(f"{one.id}\t{_when(one)}\t{one.turns}\t{one.model}\t{printable(one.title)}\n")
+            console.file.write(f"{one.id}\t{_when(one)}\t{one.message_count}\t{one.model}\t{printable(one.title)}\n")
         return
     if not listed:
         console.print("No conversation was kept yet; `neuroroute chat` begins one.")
@@ -68,7 +68,7 @@ def show_saved(console: Console, *, as_json: bool) -> None:
     for heading in ("id", "last", "messages", "model", "begins with"):
         table.add_column(heading, overflow="ellipsis", no_wrap=True)
     for one in listed:
-        table.add_row(one.id, _when(one), str(one.turns), one.model, printable(one.title))
+        table.add_row(one.id, _when(one), str(one.message_count), one.model, printable(one.title))
     console.print(table)
     console.print("\n`neuroroute chat --resume` goes on with the newest, `--resume ID` with another.", style="dim")
 

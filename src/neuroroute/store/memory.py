@@ -125,6 +125,6 @@ def _summary(saved: SavedConversation) -> ConversationSummary:
         title=saved.title,
         created=saved.created,
         updated=saved.updated,
-        turns=len(saved.messages),
+        message_count=len(saved.messages),
         version=saved.version,
     )

@@ -46,7 +46,7 @@ class ConversationSummary(msgspec.Struct, frozen=True, kw_only=True):
     """When it was first saved, in POSIX seconds."""
     updated: float
     """When it was last saved, in POSIX seconds."""
-    turns: int
+    message_count: int
     """How many messages it has."""
     version: int
     """Grows with every save."""
