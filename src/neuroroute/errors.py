@@ -290,7 +290,7 @@ class ConversationConflictError(LMStudioError):
     """A conversation was saved or deleted by another since it was loaded; nothing was written, nothing is lost."""
 
     code = "CONVERSATION_CONFLICT"
-    default_hint = "Load it again and add what is new to that, or save this one under another id."
+    default_hint = "Load it again (a conversation does with its next turn), or save this one under another id."
 
 
 class ConfigurationError(LMStudioError, ValueError):
