@@ -327,3 +327,17 @@ async def test_it_can_begin_anew_with_another_system_message(adapter: LMStudioAd
     chat.system_message = None
     await chat.ask("four")
     assert said(lmstudio) == ["three", "You said: three", "four"]
+
+
+async def test_a_turn_with_tools_may_end_in_a_type(adapter: LMStudioAdapter, lmstudio: Simulator) -> None:
+    """run_tools takes a response_format here, too; the typed answer is the turn's last message."""
+    lmstudio.answer(Answer("", tool_calls=[("add", {"a": 1, "b": 2})]))
+    lmstudio.answer("It is three.")
+    lmstudio.answer('{"sum": 3}')
+    chat = adapter.conversation()
+    response = await chat.run_tools("1 + 2?", tools=[add], max_rounds=1, response_format=dict[str, int])
+    assert response.parsed == {"sum": 3}
+    assert [message.role for message in chat.messages] == ["system", "user", "assistant", "tool", "assistant"]
+    assert chat.messages[-1].text == '{"sum": 3}'
+    with pytest.raises(ModelInvalidRequestError, match="stream_tools takes no response_format"):
+        chat.stream_tools("?", tools=[add], max_rounds=1, response_format=dict)

@@ -135,6 +135,7 @@ class Conversation:
     ) -> ModelResponse:
         """The answer after the tools that the model called; calls and results become part of the history."""
         given = self._with_tools(options, tools, max_rounds, on_tool_call)
+        self._verbs.stream_tools(given | _ANY_TURN | {"response_format": None})
         async with self._turn(given):
             plan = await self._planned(prompt, given)
             return await self._kept(await self._verbs.run_tools(plan.options), plan)
@@ -150,6 +151,7 @@ class Conversation:
     ) -> TurnStream:
         """What :meth:`run_tools` does, with the chunks of every answer as they come."""
         given = self._with_tools(options, tools, max_rounds, on_tool_call)
+        self._verbs.stream_tools(given | _ANY_TURN)
         return TurnStream(self._taken(prompt, given, self._verbs.stream_tools))
 
     def undo(self) -> UserMessage | None:
@@ -255,9 +257,7 @@ class Conversation:
         self, options: Mapping[str, Any], tools: Any, max_rounds: int, on_tool_call: OnToolCall | None
     ) -> Options:
         loop = {"tools": tools, "max_rounds": max_rounds, "on_tool_call": on_tool_call}
-        given = self._options(options) | loop
-        self._verbs.stream_tools(given | _ANY_TURN)  # wrong options raise now, before the turn waits
-        return given
+        return self._options(options) | loop
 
     async def _planned(self, prompt: Prompt, given: Options) -> TurnPlan:
         await self._load()
