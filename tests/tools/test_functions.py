@@ -67,7 +67,7 @@ def test_name_description_and_limit_may_be_given() -> None:
 def test_an_option_that_is_none() -> None:
     """An option that the decorator does not know is told with those that it knows."""
     made: Any = tool
-    with pytest.raises(ModelInvalidRequestError, match="@tool has no option 'timeout'. It takes .*timeout_ms"):
+    with pytest.raises(ModelInvalidRequestError, match=r"@tool has no option 'timeout'\. It takes .*timeout_ms"):
         made(timeout=3)
 
 
