@@ -267,6 +267,39 @@ def test_a_chat_is_kept_and_goes_on(on_terminal, run, lmstudio, tmp_path):
 
 
 @needs_terminal
+def test_what_was_taken_back_does_not_come_back(on_terminal, run, lmstudio):
+    """/undo and /system are kept at once, so that --resume goes on from what was left."""
+    chat = on_terminal("chat")
+    at = chat.wait_for("> ")
+    for text, told in (("one", "tokens in"), ("two", "tokens in"), ("/undo", "Taken back"), ("/system B", "is set")):
+        chat.press(f"{text}\r")
+        at = chat.wait_for("> ", chat.wait_for(told, at))
+    chat.press("\x04")
+    chat.wait_for("neuroroute chat --resume", at)
+    assert chat.ended() == 0
+    run("chat", "--resume", piped="three\n")
+    assert turns(lmstudio)[-1] == ["one", "You said: one", "three"]
+    assert lmstudio.requests[-1].json["messages"][0] == {"role": "system", "content": "B"}
+
+
+@needs_terminal
+@pytest.mark.parametrize(("taking", "told"), [("/undo", "Taken back"), ("/reset", "Forgotten")])
+def test_a_chat_of_which_nothing_is_left(on_terminal, run, lmstudio, taking, told):
+    """Where all was taken back, nothing is offered to go on with, and --resume knows nothing of it."""
+    chat = on_terminal("chat")
+    at = chat.wait_for("> ")
+    chat.press("one\r")
+    at = chat.wait_for("> ", chat.wait_for("tokens in", at))
+    chat.press(f"{taking}\r")
+    chat.wait_for("> ", chat.wait_for(told, at))
+    chat.press("\x04")
+    assert chat.ended() == 0
+    assert "goes on with it" not in chat.written
+    run("chat", "--resume", piped="two\n")
+    assert turns(lmstudio)[-1] == ["two"]
+
+
+@needs_terminal
 def test_a_chat_that_is_not_to_be_kept(on_terminal, run, lmstudio):
     """--no-keep leaves nothing behind."""
     chat = on_terminal("chat", "--no-keep")
@@ -289,7 +322,19 @@ def test_tools_of_a_file_are_run(run, lmstudio, tmp_path):
     assert "→ add(" in told.stderr
     assert lmstudio.requests[-1].json["messages"][-1]["content"] == "3"
     broken = run("chat", "--tools", str(tmp_path / "none.py"), piped="1\n")
-    assert (broken.returncode, "no Python file" in broken.stderr) == (2, True)
+    assert (broken.returncode, "there is no file" in broken.stderr) == (2, True)
+
+
+def test_the_history_tells_calls_and_whose_a_result_is(run, lmstudio, tmp_path):
+    """/history shows what was called as it was shown when it ran, and the result under the tool's name."""
+    file = tmp_path / "tools.py"
+    file.write_text(TOOLS, encoding="utf-8")
+    lmstudio.answer(Answer("", tool_calls=[("add", {"a": 1, "b": 2})]))
+    lmstudio.answer("It is 3.")
+    told = run("chat", "--tools", str(file), piped="1 + 2?\n/history\n").stderr
+    shown = told[told.index("## You") :]
+    assert shown.count("→ add(") == 1
+    assert shown.index("## llama3\n\n    → add(") < shown.index("## add\n\n3\n") < shown.index("It is 3.")
 
 
 @needs_terminal

@@ -27,9 +27,9 @@ async def test_what_cannot_be_resumed(tmp_path: Path) -> None:
             await resumable(store, LAST)
         for name in ("abc1", "abd2"):
             await store.save(name, SAID, version=0)
-        with pytest.raises(ConfigurationError, match=r"2 conversation.* begins with 'ab'.*chat --list"):
+        with pytest.raises(ConfigurationError, match=r"2 conversations have an id that begins with 'ab'.*chat --list"):
             await resumable(store, "ab")
-        with pytest.raises(ConfigurationError, match=r"no conversation.* begins with 'x'"):
+        with pytest.raises(ConfigurationError, match=r"no conversation has an id that begins with 'x'.*chat --list"):
             await resumable(store, "x")
 
 

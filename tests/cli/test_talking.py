@@ -7,7 +7,7 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from neuroroute import AssistantMessage, UserMessage
+from neuroroute import AssistantMessage, FunctionMessage, ToolMessage, UserMessage
 from neuroroute.cli.blocks import printable, settled
 from neuroroute.cli.remarks import summary, warnings
 from neuroroute.cli.slash import command, exact_command, is_open, unknown, unquoted
@@ -23,6 +23,22 @@ def test_a_saved_conversation_is_what_the_server_takes():
         "messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}],
     }
     assert as_markdown(messages, "m") == "## You\n\nHi\n\n## m\n\nHello\n"
+
+
+def test_a_conversation_for_reading_tells_calls_and_whose_a_result_is():
+    """Calls stand below what was said with them, as code; a result stands under the name of its tool."""
+    call = {"id": "1", "function": {"name": "add", "arguments": '{"a": "*b*"}'}}
+    messages = [
+        AssistantMessage(content="Hm", tool_calls=[call]),
+        ToolMessage(content="3", tool_call_id="1"),
+        AssistantMessage(function_call={"name": "sub", "arguments": "{}"}),
+        FunctionMessage(content="4", name="sub"),
+        ToolMessage(content="5", tool_call_id="2"),
+    ]
+    told = (
+        '## m\n\nHm\n\n    → add({"a": "*b*"})\n\n## add\n\n3\n\n## m\n\n    → sub({})\n\n## sub\n\n4\n\n## tool\n\n5\n'
+    )
+    assert as_markdown(messages, "m") == told
 
 
 def test_commands_begin_with_a_slash():

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import functools
 import gc
 import inspect
 import weakref
@@ -61,6 +62,64 @@ def test_name_description_and_limit_may_be_given() -> None:
     assert (add.name, add.description, add.timeout_ms) == ("sum-of", "Sums.", 5)
     again = Tool(add, name="other")
     assert (again.name, again.description, again(1)) == ("other", "Adds.", 1)
+
+
+def test_an_option_that_is_none() -> None:
+    """An option that the decorator does not know is told with those that it knows."""
+    made: Any = tool
+    with pytest.raises(ModelInvalidRequestError, match=r"@tool has no option 'timeout'\. It takes .*timeout_ms"):
+        made(timeout=3)
+
+
+def add_all(a: int, b: int, c: int) -> int:
+    """Adds all."""
+    return a + b + c
+
+
+class Scaled:
+    """Scales."""
+
+    def __init__(self) -> None:
+        self.run = "mine"
+
+    def __call__(self, amount: int) -> int:
+        return amount * 10
+
+
+class Told(Scaled):
+    def __call__(self, amount: int) -> int:
+        """Tells."""
+        return amount
+
+
+async def test_objects_and_partials() -> None:
+    """An object that can be called has its class's name, a partial that of its function; so with docstrings."""
+    nested = functools.partial(functools.partial(add_all, b=1), c=2)
+    tools = [Tool.of(each) for each in (Scaled(), Told(), nested)]
+    assert [each.name for each in tools] == ["Scaled", "Told", "add_all"]
+    assert [each.description for each in tools] == ["Scales.", "Tells.", "Adds all."]
+    box = Toolbox([Scaled(), functools.partial(Counter().plain)])
+    assert box.names == ("Scaled", "plain")
+    assert await box.run(box.check("Scaled", '{"amount": 3}')) == "30"
+    assert await box.run(box.check("plain", '{"amount": 3}')) == "3"
+
+
+def test_a_decorated_generator_is_a_function() -> None:
+    """Where a decorator makes a result of what a generator yields, it is a tool as any other."""
+
+    def listed(function: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(function)
+        def collect(**arguments: Any) -> list[Any]:
+            return list(function(**arguments))
+
+        return collect
+
+    @tool
+    @listed
+    def count(to: int) -> Any:
+        yield from range(to)
+
+    assert (count.name, count(to=2)) == ("count", [0, 1])
 
 
 async def test_methods() -> None:

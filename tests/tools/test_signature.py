@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Annotated, Any, Literal, Optional, TypedDict
@@ -335,6 +335,19 @@ def limited(a: Annotated[int, pydantic.Field(ge=0)]) -> None: ...
 def callback(ok: int, a: Callable[[], int]) -> None: ...
 
 
+def yielding(a: int) -> Iterator[int]:
+    yield a
+
+
+async def yielding_later(a: int) -> AsyncIterator[int]:
+    yield a
+
+
+class Yielding:
+    def __call__(self) -> Iterator[int]:
+        yield 1
+
+
 @pytest.mark.parametrize(
     ("function", "says"),
     [
@@ -347,7 +360,13 @@ def callback(ok: int, a: Callable[[], int]) -> None: ...
         (unknown, "tool unknown: an annotation cannot be resolved: name 'Nowhere' is not defined"),
         (limited, r"parameter 'a': the limits of FieldInfo would not be checked.*msgspec.Meta\(ge"),
         (lambda a: a, "'<lambda>' cannot be the name of a tool"),
-        (functools.partial(positional), "'' cannot be the name of a tool"),
+        (functools.partial(positional), "tool positional: parameter .*: it must be taken by name"),
+        (yielding, r"yielding is a generator; a tool returns its result\. Return a list"),
+        (yielding_later, "yielding_later is a generator"),
+        (functools.partial(yielding, a=1), "yielding is a generator"),
+        (Yielding(), "Yielding is a generator"),
+        (Yielding, "Yielding is a class; a tool is made of a function. Give a function"),
+        ("name", r"@tool takes no text as it is, such as 'name'\. Write @tool\(name=\.\.\.\)"),
         (classmethod(positional), r"@tool stands below it"),
         (5, "not of a value of type int"),
     ],

@@ -224,7 +224,7 @@ async def test_results_are_text(value: Any, text: str) -> None:
 @pytest.mark.parametrize("value", [object(), {"a": lambda: 1}, {"a": "\ud800"}])
 async def test_a_result_that_json_cannot_say_is_a_failure(value: Any) -> None:
     """What cannot be told to the model is told as a failure of the tool."""
-    with pytest.raises(ToolFailedError, match=r"f gave a (object|dict) that cannot be told as JSON"):
+    with pytest.raises(ToolFailedError, match=r"f gave (an object|a dict) that cannot be told as JSON"):
         await result(lambda: value)
 
 
@@ -241,6 +241,20 @@ async def test_a_tool_that_raises() -> None:
         with pytest.raises(ToolFailedError, match="f raised KeyError: 'city'") as caught:
             await result(function)
         assert isinstance(caught.value.__cause__, KeyError)
+
+
+async def test_an_error_that_says_nothing() -> None:
+    """Where an error has no text, its type alone is told, and a value's kind with its article."""
+
+    def f(kind: str) -> object:
+        if kind == "error":
+            raise ValueError
+        return object()
+
+    for kind, says in {"error": "f raised ValueError", "value": "f gave an object that cannot be told as JSON"}.items():
+        with pytest.raises(ToolFailedError) as caught:
+            await result(f, f'{{"kind": "{kind}"}}')
+        assert caught.value.message == says
 
 
 @pytest.mark.parametrize("error", [StopIteration("x"), asyncio.CancelledError(), TimeoutError("mine")])

@@ -75,7 +75,7 @@ def chat(plan: Plan) -> int:
                     console.print(Text(f"Tools: {', '.join(tool.name for tool in tools)}.", style="dim"))
                 console.print(Text("/help lists the commands; Ctrl-C stops an answer, Ctrl-D leaves.\n", style="dim"))
             code = session.run(_typing(runner, aside) if by_hand else _piped)
-            if by_hand and keep and talk.messages:
+            if by_hand and keep and any(message.role != "system" for message in talk.messages):
                 aside.print(Text(f"neuroroute chat --resume {talk.id} goes on with it.", style="dim"))
             return code
         finally:

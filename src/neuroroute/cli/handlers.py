@@ -50,6 +50,9 @@ class Handlers:
     def _say(self, text: str) -> None:
         self._aside.print(Text(text, style="dim"))
 
+    def _keep(self) -> None:
+        self._runner.run(self._talk.save())
+
     def _help(self, _: str) -> None:
         grid = Table.grid(padding=(0, 2))
         for name, (takes, meaning) in COMMANDS.items():
@@ -63,10 +66,12 @@ class Handlers:
             self._say("There is nothing to take back.")
         else:
             self._say(f"Taken back: {_short(question.text)}")
+            self._keep()
 
     def _reset(self, _: str) -> None:
         self._talk.reset()
         self._say("Forgotten. A new conversation begins.")
+        self._keep()
 
     def _history(self, _: str) -> None:
         if not self._talk.messages:
@@ -82,6 +87,7 @@ class Handlers:
         if text:
             self._talk.system_message = text
             self._say("The system message is set; what was said stays.")
+            self._keep()
         else:
             system = self._talk.system_message
             self._say(printable(system) if system is not None else "None is set. /system TEXT sets one.")

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from neuroroute.cli.blocks import printable
 from neuroroute.cli.screens import Screen
-from neuroroute.messages import ToolCall
+from neuroroute.messages import FunctionCall, ToolCall
 from neuroroute.responses import ModelResponse
 
 _SHOWN = 200
@@ -53,20 +53,27 @@ def calls(response: ModelResponse) -> list[str]:
     """What the model wants to have called, of which the command line runs nothing."""
     told: list[str] = []
     for call in response.tool_calls:
-        given = call.function.arguments
-        given = given if len(given) <= _SHOWN else given[:_SHOWN] + "…"
-        told.append(printable(f"The model asked for {call.function.name}({given}), which is not run here."))
+        given = call.function
+        told.append(printable(f"The model asked for {given.name}({_cut(given.arguments)}), which is not run here."))
     return told
 
 
 def on_call(screen: Screen) -> Callable[[ToolCall], Awaitable[None]]:
-    """Shows each call of the loop as people read it; long arguments are cut."""
+    """Shows each call of the loop."""
 
     async def show(call: ToolCall) -> None:
-        given = call.function.arguments
-        screen.calling(f"→ {call.function.name}({given if len(given) <= _SHOWN else given[:_SHOWN] + '…'})")
+        screen.calling(called(call.function))
 
     return show
+
+
+def called(function: FunctionCall) -> str:
+    """A call as people read it; long arguments are cut."""
+    return f"→ {function.name}({_cut(function.arguments)})"
+
+
+def _cut(arguments: str) -> str:
+    return arguments if len(arguments) <= _SHOWN else arguments[:_SHOWN] + "…"
 
 
 def warnings(response: ModelResponse) -> list[str]:

@@ -42,9 +42,15 @@ async def resumable(store: SQLiteStore, wanted: str) -> str:
     fitting = [one for one in fitting if one.id == wanted] or fitting
     if len(fitting) == 1:
         return fitting[0].id
-    count = len(fitting) or "no"
-    why = f"{count} conversation(s) have an id that begins with {wanted!r}" if wanted else "none was kept yet"
-    raise ConfigurationError(why, hint="See them with `neuroroute chat --list`.")
+    raise ConfigurationError(_why_not(wanted, len(fitting)), hint="See them with `neuroroute chat --list`.")
+
+
+def _why_not(wanted: str, count: int) -> str:
+    if wanted == LAST:
+        return "none was kept yet"
+    if count == 0:
+        return f"no conversation has an id that begins with {wanted!r}"
+    return f"{count} conversations have an id that begins with {wanted!r}"
 
 
 def show_saved(console: Console, *, as_json: bool) -> None:

@@ -44,6 +44,8 @@ def _tool(value: object) -> Tool[..., Any] | None:
 
 def _run(path: Path) -> ModuleType:
     name = f"neuroroute_tools_{path.stem}"
+    if not path.exists():
+        raise ConfigurationError(f"there is no file {path}", hint="Name a Python file with @tool functions.")
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None or not path.is_file():
         raise ConfigurationError(f"{path} is no Python file", hint="Name a file that ends in .py.")

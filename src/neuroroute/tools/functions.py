@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import copy
 import functools
+import inspect
 from collections.abc import Callable, Mapping
 from types import FunctionType, MethodType
 from typing import Any, Concatenate, Generic, NamedTuple, ParamSpec, TypeVar, cast, overload
 from weakref import WeakKeyDictionary
 
 from neuroroute.errors import ModelInvalidRequestError
+from neuroroute.jsontypes import is_text
 from neuroroute.tools import arguments as checks
+from neuroroute.tools.callables import check_function, name_of
 from neuroroute.tools.definitions import NAME_RULE, FunctionDefinition, ToolDefinition, is_tool_name
 from neuroroute.tools.running import call
 from neuroroute.tools.signature import read_docstring, read_signature
@@ -69,12 +72,9 @@ class Tool(Generic[P, R]):
         function = self._untooled(function)
         if timeout_ms is not None:
             check_limit(timeout_ms, "timeout_ms")
-        if not callable(function):
-            raise ModelInvalidRequestError(
-                f"a tool is made of a function, not of a value of type {type(function).__name__}",
-                hint="With @classmethod or @staticmethod, @tool stands below it.",
-            )
-        functools.update_wrapper(self, function)
+        check_function(function)
+        # What an object or a partial holds is its own, and could hide what a tool has.
+        functools.update_wrapper(self, function, updated=("__dict__",) if inspect.isroutine(function) else ())
         self._function = function
         self.timeout_ms = timeout_ms
         self._plan = _plan(function, name, description, parameters)
@@ -163,12 +163,22 @@ def tool(
     name: str | None = None,
     description: str | None = None,
     timeout_ms: float | None = None,
+    **unknown: Any,
 ) -> Any:
     """Makes a function a tool: ``@tool`` or ``@tool(name=..., description=..., timeout_ms=...)``; see :class:`Tool`.
 
     Raises:
         ModelInvalidRequestError: a name, parameter or type that cannot be used; says which.
     """
+    if unknown:
+        raise ModelInvalidRequestError(
+            f"@tool has no option {next(iter(unknown))!r}",
+            hint="It takes name, description and timeout_ms (in milliseconds).",
+        )
+    if is_text(function):
+        raise ModelInvalidRequestError(
+            f"@tool takes no text as it is, such as {function!r:.80}", hint="Write @tool(name=...)."
+        )
 
     def make(function: Callable[P, R]) -> Tool[P, R]:
         return Tool(function, name=name, description=description, timeout_ms=timeout_ms)
@@ -204,7 +214,7 @@ def _plan(
 def _made(
     function: Callable[..., Any], name: str | None, description: str | None, parameters: Mapping[str, Any] | None
 ) -> _Plan:
-    name = getattr(function, "__name__", "") if name is None else name
+    name = name_of(function) if name is None else name
     if not is_tool_name(name):
         raise ModelInvalidRequestError(
             f"{name!r:.80} cannot be the name of a tool: it must be {NAME_RULE}",

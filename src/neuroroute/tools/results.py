@@ -38,5 +38,17 @@ def bounded(text: str, max_bytes: int) -> str:
     return kept + _ending(len(data) - len(kept.encode()), len(data))
 
 
+def a_value(value: Any) -> str:
+    """The kind of a value, with its article."""
+    kind = type(value).__name__
+    return f"an {kind}" if kind[0] in "aeioAEIO" else f"a {kind}"
+
+
+def reason(error: BaseException) -> str:
+    """What an error says, behind a colon; nothing where it says nothing."""
+    said = str(error)
+    return f": {said}" if said.strip() else ""
+
+
 def _ending(cut: int, of: int) -> str:
     return f"... [cut: the last {cut} of {of} bytes are not shown]"

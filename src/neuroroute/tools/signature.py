@@ -14,6 +14,7 @@ import msgspec
 from neuroroute.errors import ModelInvalidRequestError
 from neuroroute.jsontypes import is_text
 from neuroroute.schemas.types import schema_of, to_json
+from neuroroute.tools.callables import without_partials
 
 _REFUSED = (TypeError, ValueError, NameError, AttributeError, RuntimeError)
 """What msgspec and pydantic raise for a type that they have no schema for."""
@@ -59,7 +60,7 @@ def read_docstring(function: Callable[..., Any]) -> Documentation:
     """What the docstring says; Google, NumPy and Sphinx styles are understood."""
     import docstring_parser  # on the first tool only
 
-    text = inspect.getdoc(_written(function)) or ""
+    text = _docstring(function)
     try:
         parsed = docstring_parser.parse(text)
     except docstring_parser.ParseError:
@@ -68,6 +69,16 @@ def read_docstring(function: Callable[..., Any]) -> Documentation:
         (parsed.description or "").strip(),
         {each.arg_name: " ".join(each.description.split()) for each in parsed.params if each.description},
     )
+
+
+def _docstring(function: Callable[..., Any]) -> str:
+    """The text of the function; of an object, that of its call, else of its class."""
+    called, written = without_partials(function), _written(function)
+    if inspect.isroutine(inspect.unwrap(called)):
+        return inspect.getdoc(written) or ""
+    # getdoc() would find "Call self as a function.", which every object's call says.
+    own = written.__doc__ if inspect.isfunction(written) else None
+    return inspect.cleandoc(own or type(called).__doc__ or "")
 
 
 def read_signature(function: Callable[..., Any], documented: Mapping[str, str]) -> Signature:
@@ -171,9 +182,7 @@ def _locals(written: Any, known: dict[str, Any]) -> dict[str, Any]:
 
 def _written(function: Any) -> Any:
     """The function that somebody wrote: below partials, wrappers and methods."""
-    while isinstance(function, functools.partial):
-        function = function.func
-    function = inspect.unwrap(function)
+    function = inspect.unwrap(without_partials(function))
     if inspect.isroutine(function):
         return getattr(function, "__func__", function)
     return type(function).__call__

@@ -13,7 +13,7 @@ from neuroroute.jsontypes import is_array, is_dict, is_mapping, is_series
 from neuroroute.tools import arguments as checks
 from neuroroute.tools.definitions import FunctionDefinition, ToolDefinition
 from neuroroute.tools.functions import Tool, check_limit
-from neuroroute.tools.results import as_text, bounded
+from neuroroute.tools.results import a_value, as_text, bounded, reason
 
 ToolItem: TypeAlias = Tool[..., Any] | Callable[..., Any] | ToolDefinition | Mapping[str, Any]
 """What may stand in ``tools``: a ``@tool`` or plain function, a definition, or a dict of its shape."""
@@ -229,12 +229,12 @@ class Toolbox:
         except Exception as error:
             if limit.expired():
                 raise ToolFailedError(f"{call.name} took longer than its limit of {limit_ms / 1000:g} s") from error
-            told = f"{call.name} raised {type(error).__name__}: {error}"
+            told = f"{call.name} raised {type(error).__name__}{reason(error)}"
             raise ToolFailedError(bounded(told, self.max_result_bytes)) from error
         try:
             text = as_text(result)
         except Exception as error:
-            told = f"{call.name} gave a {type(result).__name__} that cannot be told as JSON: {error}"
+            told = f"{call.name} gave {a_value(result)} that cannot be told as JSON{reason(error)}"
             raise ToolFailedError(bounded(told, self.max_result_bytes)) from error
         return bounded(text, self.max_result_bytes)
 
