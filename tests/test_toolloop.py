@@ -269,6 +269,7 @@ async def test_a_failed_round_has_the_history(adapter: LMStudioAdapter, lmstudio
         ({"max_rounds": 0}, "max_rounds is 0"),
         ({"max_rounds": True}, "max_rounds is True"),
         ({"on_tool_call": 5}, "on_tool_call must be a function"),
+        ({"on_tool_call": lambda call, more: None}, "on_tool_call must be a function that takes a ToolCall"),
         ({"tool_timeout_ms": 0}, "timeout_ms must be a number"),
         ({"max_result_bytes": 0}, "max_result_bytes must be"),
         (

@@ -168,7 +168,7 @@ def normalise_url(value: Any, name: str = "base_url") -> str:
     if "@" in parts.netloc:
         raise _wrong(name, "holds credentials; give the token as api_token instead")
     if not parts.hostname or not re.fullmatch(r"[\w.:%-]+", parts.hostname):
-        raise _wrong(name, "names no host")
+        raise _wrong(name, "names no host; it must be an address")
     if parts.query or parts.fragment:
         raise _wrong(name, "has a query or a fragment; it must end with its path")
     host = "127.0.0.1" if parts.hostname == "0.0.0.0" else parts.hostname  # noqa: S104

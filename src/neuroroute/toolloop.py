@@ -7,9 +7,10 @@ from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import suppress
 from functools import partial
+from inspect import signature
 from time import perf_counter
 from types import TracebackType
-from typing import Self, TypeAlias
+from typing import Any, Self, TypeAlias
 
 import msgspec
 from msgspec.structs import replace
@@ -65,7 +66,7 @@ class ToolLoop:
         rounds: object = max_rounds
         if type(rounds) is not int or rounds < 1:
             raise ModelInvalidRequestError(f"max_rounds is {rounds!r:.60}; it must be a whole number of at least 1")
-        if on_tool_call is not None and not callable(on_tool_call):
+        if on_tool_call is not None and not _takes_one(on_tool_call):
             raise ModelInvalidRequestError("on_tool_call must be a function that takes a ToolCall")
         self._tools = tools
         self._rounds_left = max_rounds
@@ -249,6 +250,16 @@ class ToolStream:
                 yield last
                 return
             self._stream = self._opened(messages)
+
+
+def _takes_one(hook: Any) -> bool:
+    try:
+        signature(hook).bind(None)
+    except ValueError:  # one that is written in C and tells nothing
+        return callable(hook)
+    except TypeError:
+        return False
+    return True
 
 
 def _canonical(arguments: str) -> str:
