@@ -215,3 +215,49 @@ async def test_two_event_loops_at_once(adapter: LMStudioAdapter, lmstudio: Simul
         await asyncio.to_thread(asyncio.run, elsewhere())
     assert "".join([chunk.chunk async for chunk in stream]) == "b"
     assert await asyncio.to_thread(asyncio.run, elsewhere()) == "You said: two"
+
+
+async def test_nothing_changes_under_a_turn(adapter: LMStudioAdapter, lmstudio: Simulator) -> None:
+    """While a turn is taken the history cannot be changed, which the turn's end would undo without a word."""
+    lmstudio.answer(Answer(chunks=["a", "b"], delay_between=0.01))
+    chat = adapter.conversation()
+    async with chat.stream("one") as stream:
+        await anext(stream)
+        for change in (chat.undo, chat.reset, lambda: setattr(chat, "messages", [])):
+            with pytest.raises(ModelBusyError, match="a turn is being taken"):
+                change()
+        with pytest.raises(ModelBusyError):
+            chat.system_message = "Be rude."
+        async for _ in stream:
+            pass
+    assert chat.undo() is not None
+    assert chat.system_message == "You are a helpful assistant."
+
+
+async def test_a_branch_can_be_saved_at_once(adapter: LMStudioAdapter, lmstudio: Simulator) -> None:
+    """A branch is not in the store before it is saved, or its next turn ends."""
+    store = MemoryStore()
+    chat = adapter.conversation(store=store)
+    await chat.ask("one")
+    branch = chat.branch()
+    assert await store.load(branch.id) is None
+    await branch.save()
+    kept = await store.load(branch.id)
+    assert kept is not None
+    assert kept.messages == chat.messages
+
+
+async def test_a_cancellation_is_not_lost_in_a_store_that_fails(adapter: LMStudioAdapter, lmstudio: Simulator) -> None:
+    """Who cancels a turn while a store fails sees it cancelled; the next turn reads the store anew."""
+    store = SlowStore()
+    chat = adapter.conversation(store=store, id="mine")
+    turn = asyncio.create_task(chat.ask("one"))
+    await store.saving.wait()
+    await MemoryStore.save(store, "mine", [UserMessage(content="other")], version=0)
+    turn.cancel()
+    await asyncio.sleep(0)
+    store.go_on.set()
+    with pytest.raises(asyncio.CancelledError):
+        await turn
+    await chat.ask("two")
+    assert texts(chat.messages)[-3:] == ["other", "two", "You said: two"]

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Self, TypeAlias, Unpack
 
 from neuroroute.budget import ContextBudget
 from neuroroute.details import ModelDetails
-from neuroroute.errors import LMStudioError, ModelInvalidRequestError
+from neuroroute.errors import LMStudioError, ModelBusyError, ModelInvalidRequestError
 from neuroroute.history import History
 from neuroroute.jsontypes import is_text
 from neuroroute.keeping import Keeper
@@ -155,7 +155,11 @@ class Conversation:
         return TurnStream(self._taken(prompt, given, self._verbs.stream_tools))
 
     def undo(self) -> UserMessage | None:
-        """Takes the last turn back, and gives what was asked in it; None: there is none. Saved with the next turn."""
+        """Takes the last turn back, and gives what was asked in it; None: there is none. Saved with the next turn.
+
+        Raises:
+            ModelBusyError: a turn is being taken, as of :meth:`reset` and what can be set.
+        """
         history, question = self._history.undone()
         self._go_on_from(history)
         return question
@@ -173,8 +177,8 @@ class Conversation:
 
     @system_message.setter
     def system_message(self, text: str | None) -> None:
-        self._system_message = text
         self._go_on_from(self._history.instructed(text))
+        self._system_message = text
 
     def branch(self) -> Conversation:
         """Another conversation that goes on from here, under an id of its own; neither sees the other's turns.
@@ -194,7 +198,7 @@ class Conversation:
             max_context_tokens=self._budget.given,
             defaults=self._defaults,
         )
-        branched._history = self._history
+        branched._go_on_from(self._history)
         return branched
 
     async def load(self) -> Self:
@@ -205,7 +209,7 @@ class Conversation:
         Raises:
             ConfigurationError: the store cannot be read.
         """
-        async with self._turn({}):
+        async with self._turn(self._defaults):
             await self._load()
         return self
 
@@ -216,7 +220,7 @@ class Conversation:
             ConfigurationError: the store cannot be written.
             ConversationConflictError: somebody else saved it in between.
         """
-        async with self._turn({}):
+        async with self._turn(self._defaults):
             await self._load()
             if self._unsaved:
                 await self._saved(self._history)
@@ -230,6 +234,9 @@ class Conversation:
         """Nothing is left open: every turn was saved when it ended."""
 
     def _go_on_from(self, history: History) -> None:
+        if self._turns.taken:
+            why = "a turn is being taken, which goes on from the history as it was"
+            raise ModelBusyError(why, hint="Wait until it has ended, or close its stream.")
         self._unsaved = self._unsaved or history != self._history
         self._history = history
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import Any
 from uuid import uuid4
 
@@ -63,5 +64,6 @@ class Keeper:
         try:
             self._version = await asyncio.shield(saving)
         except asyncio.CancelledError:
-            self._version = await saving
+            with suppress(Exception):  # the cancellation is what the caller waits for
+                self._version = await saving
             raise

@@ -26,6 +26,11 @@ class TurnLock:
         self._locks: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
         self._at_work = Lock()  # the locks of two event loops know nothing of each other
 
+    @property
+    def taken(self) -> bool:
+        """Whether a turn is being taken."""
+        return self._at_work.locked()
+
     @asynccontextmanager
     async def held(self, limit_ms: float | None) -> AsyncGenerator[None, None]:
         """Holds it.
