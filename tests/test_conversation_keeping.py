@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from neuroroute import (
     AnyMessage,
     AssistantMessage,
+    ConfigurationError,
     ConversationConflictError,
     LMStudioAdapter,
     LMStudioError,
@@ -261,3 +263,99 @@ async def test_a_cancellation_is_not_lost_in_a_store_that_fails(adapter: LMStudi
         await turn
     await chat.ask("two")
     assert texts(chat.messages)[-3:] == ["other", "two", "You said: two"]
+
+
+class BrokenStore(MemoryStore):
+    """Fails as it is told."""
+
+    fails: Exception | None = None
+
+    async def save(self, *args: Any, **kwargs: Any) -> int:
+        if self.fails is not None:
+            raise self.fails
+        return await super().save(*args, **kwargs)
+
+
+async def test_a_failed_save_loses_neither_the_answer_nor_what_was_taken_back(
+    adapter: LMStudioAdapter, lmstudio: Simulator
+) -> None:
+    """The answer is on the error, whatever a store raises, and the history is as it was, not as it is stored."""
+    store = BrokenStore()
+    chat = adapter.conversation(store=store, system_message=None)
+    await chat.ask("one")
+    await chat.ask("two")
+    chat.undo()
+    store.fails = OSError("disk full")
+    with pytest.raises(ConfigurationError, match="the store failed: OSError") as caught:
+        await chat.ask("three")
+    assert caught.value.partial is not None
+    assert caught.value.partial.text == "You said: three"
+    store.fails = None
+    await chat.ask("four")
+    assert texts(chat.messages) == ["one", "You said: one", "four", "You said: four"]
+
+
+async def test_what_cannot_be_read_is_not_saved_over(adapter: LMStudioAdapter, lmstudio: Simulator) -> None:
+    """A stored history that does not read fails every turn, and stays."""
+
+    class StrangeStore(MemoryStore):
+        async def load(self, id: str) -> Any:  # noqa: A002
+            return SimpleNamespace(messages=[{"role": "pirate", "content": "precious"}], version=1)
+
+        async def save(self, *args: Any, **kwargs: Any) -> int:
+            raise AssertionError
+
+    chat = adapter.conversation(store=StrangeStore(), id="mine")
+    for _ in range(2):
+        with pytest.raises(ModelInvalidRequestError, match="role"):
+            await chat.ask("one")
+
+
+async def test_before_it_is_loaded_it_cannot_be_changed(adapter: LMStudioAdapter, lmstudio: Simulator) -> None:
+    """What would be dropped by the load is refused, and says what to do."""
+    chat = adapter.conversation(store=MemoryStore(), id="mine")
+    for change in (chat.undo, chat.reset, lambda: setattr(chat, "system_message", "x")):
+        with pytest.raises(ModelInvalidRequestError, match=r"Call load\(\) first"):
+            change()
+
+
+async def test_cancelled_twice_it_still_knows_what_was_saved(adapter: LMStudioAdapter, lmstudio: Simulator) -> None:
+    """However often a turn is cancelled while it saves, the history is what the store has."""
+    store = SlowStore()
+    chat = adapter.conversation(store=store)
+    turn = asyncio.create_task(chat.ask("one"))
+    await store.saving.wait()
+    for _ in range(3):
+        turn.cancel()
+        await asyncio.sleep(0)
+    store.go_on.set()
+    with pytest.raises(asyncio.CancelledError):
+        await turn
+    kept = await store.load(chat.id)
+    assert kept is not None
+    assert kept.messages == chat.messages
+
+
+async def test_a_summary_does_not_replace_the_instruction(adapter: LMStudioAdapter, lmstudio: Simulator) -> None:
+    """A summary that is a system message comes after how the model is to behave."""
+    seed = [
+        SystemMessage(content="Be kind."),
+        UserMessage(content="word " * 200),
+        AssistantMessage(content="word " * 200),
+    ]
+    chat = adapter.conversation(
+        trim=lambda *_: [SystemMessage(content="Before: much.")], max_context_tokens=200, max_tokens=50, messages=seed
+    )
+    await chat.ask("one")
+    assert texts(chat.messages) == ["Be kind.", "Before: much.", "one", "You said: one"]
+    chat.reset()
+    assert texts(chat.messages) == ["Be kind."]
+
+
+async def test_what_it_begins_with_can_be_saved(adapter: LMStudioAdapter, lmstudio: Simulator) -> None:
+    """save() stores the messages that a new conversation was made with."""
+    store = MemoryStore()
+    await adapter.conversation(store=store, id="mine", messages=[UserMessage(content="hi")]).save()
+    kept = await store.load("mine")
+    assert kept is not None
+    assert texts(kept.messages) == ["hi"]

@@ -80,3 +80,23 @@ def test_its_title_is_one_short_line() -> None:
     title = History((SystemMessage(content="s"), asked)).title
     assert title.startswith("What is it? xxx")
     assert (len(title), title[-1]) == (60, "…")
+
+
+def test_only_the_first_system_message_is_the_instruction() -> None:
+    """Notes that the system makes later stay where they are, and the window stays where it was."""
+    note = SystemMessage(content="note")
+    asked, said = UserMessage(content="q"), AssistantMessage(content="a")
+    history = History((SystemMessage(content="Be kind."), asked, said, asked, said, note, note), 3)
+    changed = history.instructed("Be rude.")
+    assert [message.text for message in changed.sent()] == ["Be rude.", "q", "a", "note", "note"]
+    assert [message.text for message in changed.instructed(None).sent()] == ["q", "a", "note", "note"]
+    assert texts(changed.forgotten()) == ["Be rude."]
+
+
+def test_back_at_the_window_all_is_sent_again() -> None:
+    """Taken back as far as the window, what was left out before may fit again."""
+    history = talk(3)
+    narrowed = history.narrowed(history.messages[-2:])
+    back, asked = narrowed.undone()
+    assert asked is not None
+    assert texts(back) == [message.text for message in back.sent()] == ["Be kind.", "q0", "a0", "q1", "a1"]

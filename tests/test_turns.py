@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from neuroroute import LMStudioAdapter, ModelBusyError, StreamInterruptedError, tool
+from neuroroute import LMStudioAdapter, ModelBusyError, StreamInterruptedError, SyncLMStudioAdapter, ToolCall, tool
 from neuroroute.simulator import Answer, Simulator
 
 started: list[asyncio.Event] = []
@@ -92,3 +92,74 @@ async def test_a_typed_answer_grows_in_a_turn_too(adapter: LMStudioAdapter, lmst
         async for _ in plain:
             pass
     assert plain.partial_value is None
+
+
+async def test_a_hook_that_hangs_is_left_too(adapter: LMStudioAdapter, lmstudio: Simulator) -> None:
+    """Leaving a stream ends the wait for a hook, and the next turn is taken."""
+    lmstudio.answer(Answer("", tool_calls=[("waits", {})]))
+    asked = asyncio.Event()
+
+    async def hangs(_: ToolCall) -> None:
+        asked.set()
+        await asyncio.Event().wait()
+
+    chat = adapter.conversation()
+    stream = chat.stream_tools("go", tools=[waits], max_rounds=1, on_tool_call=hangs)
+    reading = asyncio.create_task(read(stream))
+    await asked.wait()
+    await stream.aclose()
+    with pytest.raises(StreamInterruptedError):
+        await reading
+    assert (await chat.ask("and now?")).text == "You said: and now?"
+
+
+async def test_after_leaving_nothing_is_asked(adapter: LMStudioAdapter, lmstudio: Simulator) -> None:
+    """A tool that does not heed its cancellation is waited for, but its result goes nowhere."""
+    began = asyncio.Event()
+
+    async def stubborn() -> str:
+        """Stays."""
+        began.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            return "still here"
+        return ""
+
+    lmstudio.answer(Answer("", tool_calls=[("stubborn", {})]))
+    stream = adapter.stream_tools("go", tools=[stubborn], max_rounds=1)
+    reading = asyncio.create_task(read(stream))
+    await began.wait()
+    await stream.aclose()
+    with pytest.raises(StreamInterruptedError):
+        await reading
+    assert len(lmstudio.requests) == 1
+
+
+async def test_with_its_last_chunk_a_turn_is_over(adapter: LMStudioAdapter, lmstudio: Simulator) -> None:
+    """Who takes the chunk that is done may go on, though the stream was never left."""
+    chat = adapter.conversation()
+    stream = chat.stream("one")
+    async for chunk in stream:
+        if chunk.done:
+            break
+    assert (await chat.ask("two")).text == "You said: two"
+
+
+async def test_a_turn_that_did_not_begin_is_no_empty_answer(adapter: LMStudioAdapter, lmstudio: Simulator) -> None:
+    """Read again, it says that it did not begin."""
+    stream = adapter.conversation().stream("one")
+    await stream.aclose()
+    with pytest.raises(StreamInterruptedError, match="before it began"):
+        await read(stream)
+
+
+def test_closing_the_adapter_leaves_the_turn(lmstudio: Simulator) -> None:
+    """A blocking adapter that is closed under a stream leaves its conversation free for the next turn."""
+    lmstudio.answer(Answer(chunks=["x"] * 50, delay_between=0.01))
+    with SyncLMStudioAdapter("llama3", base_url=lmstudio.url) as sync:
+        chat = sync.conversation()
+        stream = chat.stream("one")
+        next(stream)
+        sync.close()
+        assert chat.ask("two").text == "You said: two"

@@ -17,7 +17,7 @@ from neuroroute.keeping import Keeper
 from neuroroute.messages import AnyMessage, ChatMessage, MessageReader, UserMessage
 from neuroroute.options import CommonOptions, RequestOptions
 from neuroroute.planning import Trim, TurnPlan, checked_trim, planned
-from neuroroute.responses import ModelResponse
+from neuroroute.responses import ModelResponse, StreamingChunk
 from neuroroute.store import ConversationStore
 from neuroroute.streams import CompletionStream
 from neuroroute.toolloop import OnToolCall, ToolStream
@@ -81,7 +81,7 @@ class Conversation:
         self._trim: Trim = checked_trim(trim)
         self._budget = ContextBudget(max_context_tokens)
         self._defaults = defaults
-        self._unsaved = False
+        self._unsaved = bool(self._history.messages)
         self._turns = TurnLock()
 
     @property
@@ -159,6 +159,7 @@ class Conversation:
 
         Raises:
             ModelBusyError: a turn is being taken, as of :meth:`reset` and what can be set.
+            ModelInvalidRequestError: it was not loaded from its store yet; likewise.
         """
         history, question = self._history.undone()
         self._go_on_from(history)
@@ -186,8 +187,7 @@ class Conversation:
         Raises:
             ModelInvalidRequestError: it was not loaded from its store yet.
         """
-        if not self._keeper.known:
-            raise ModelInvalidRequestError("the conversation was not loaded yet", hint="Call load() before branch().")
+        self._check_known()
         branched = Conversation(
             self._verbs,
             system_message=self._system_message,
@@ -237,15 +237,20 @@ class Conversation:
         if self._turns.taken:
             why = "a turn is being taken, which goes on from the history as it was"
             raise ModelBusyError(why, hint="Wait until it has ended, or close its stream.")
+        self._check_known()
         self._unsaved = self._unsaved or history != self._history
         self._history = history
+
+    def _check_known(self) -> None:
+        if not self._keeper.known:
+            raise ModelInvalidRequestError("what the store has was not loaded yet", hint="Call load() first.")
 
     def _read(self, messages: Iterable[ChatMessage | Mapping[str, Any]]) -> History:
         return History(tuple(adapted(self._verbs.reader.read(messages))[0]))
 
     async def _load(self) -> None:
-        if not self._keeper.known and (saved := await self._keeper.load()) is not None:
-            self._history, self._unsaved = self._read(saved.messages), False
+        if not self._keeper.known and (saved := await self._keeper.load(self._read)) is not None:
+            self._history, self._unsaved = saved, False
 
     def _turn(self, given: Options) -> AbstractAsyncContextManager[None]:
         """Waits for the turns before, no longer than a request may take."""
@@ -263,8 +268,7 @@ class Conversation:
     def _with_tools(
         self, options: Mapping[str, Any], tools: Any, max_rounds: int, on_tool_call: OnToolCall | None
     ) -> Options:
-        loop = {"tools": tools, "max_rounds": max_rounds, "on_tool_call": on_tool_call}
-        return self._options(options) | loop
+        return self._options(options) | {"tools": tools, "max_rounds": max_rounds, "on_tool_call": on_tool_call}
 
     async def _planned(self, prompt: Prompt, given: Options) -> TurnPlan:
         await self._load()
@@ -311,12 +315,16 @@ class Conversation:
         opened: Callable[[Options], CompletionStream | ToolStream],
     ) -> Turn:
         """A turn: the stream itself first, then its chunks; the last one once the turn was kept."""
+        last = StreamingChunk(done=True)
         async with self._turn(given):
             plan = await self._planned(prompt, given)
             stream = opened(plan.options)
             yield stream
             async with stream:
                 async for chunk in stream:
-                    if chunk.done:
+                    if not chunk.done:
+                        yield chunk
+                    else:
                         await self._kept(stream.response, plan)
-                    yield chunk
+                        last = chunk
+        yield last  # the turn is over: whoever takes it may take the next

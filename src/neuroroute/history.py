@@ -30,7 +30,7 @@ class History(NamedTuple):
             answered: the whole history as it came back with the answer.
         """
         last = max((at for at, message in enumerate(answered) if isinstance(message, UserMessage)), default=-1)
-        said = self.system is not None
+        said = any(isinstance(message, SystemMessage) for message in self.messages)
         head = [message for message in answered[:1] if isinstance(message, SystemMessage) and not said]
         return History((*head, *self.messages, question, *answered[last + 1 :]), self.window + len(head))
 
@@ -47,24 +47,26 @@ class History(NamedTuple):
         """Without its last turn, and what was asked in it."""
         for at in reversed(range(len(self.messages))):
             if isinstance(question := self.messages[at], UserMessage):
-                return History(self.messages[:at], min(self.window, at)), question
+                # Back at the window, what was left out before may fit again.
+                return History(self.messages[:at], 0 if at <= self.window else self.window), question
         return self, None
 
     def forgotten(self) -> History:
         """Nothing but how the model is to behave."""
-        return History(tuple(message for message in self.messages if isinstance(message, SystemMessage)))
+        return History(() if self.system is None else self.messages[:1])
 
     @property
     def system(self) -> str | None:
-        """How the model is to behave."""
-        return next((message.text for message in self.messages if isinstance(message, SystemMessage)), None)
+        """How the model is to behave: what the system says first, before all else."""
+        first = self.messages[0] if self.messages else None
+        return first.text if isinstance(first, SystemMessage) else None
 
     def instructed(self, text: str | None) -> History:
         """With another system message, or none; one is put only where something was said."""
-        rest = [message for message in self.messages if not isinstance(message, SystemMessage)]
-        head = [] if text is None or not rest else [SystemMessage(content=text)]
-        dropped = len(self.messages) - len(rest)
-        return History((*head, *rest), max(self.window - dropped + len(head), 0))
+        rest = self.messages if self.system is None else self.messages[1:]
+        head = () if text is None or not rest else (SystemMessage(content=text),)
+        moved = len(head) + len(rest) - len(self.messages)
+        return History((*head, *rest), max(self.window + moved, 0))
 
     @property
     def title(self) -> str:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 from uuid import uuid4
 
-from neuroroute.errors import ModelInvalidRequestError
+from neuroroute.errors import ConfigurationError, ConversationConflictError, LMStudioError, ModelInvalidRequestError
 from neuroroute.history import History
 from neuroroute.jsontypes import is_text
-from neuroroute.store import ConversationStore, SavedConversation
+from neuroroute.messages import AnyMessage
+from neuroroute.store import ConversationStore
 
 
 class Keeper:
@@ -41,11 +43,16 @@ class Keeper:
         """Whether what the store has is known; else it has to be loaded before anything is saved."""
         return self._version is not None
 
-    async def load(self) -> SavedConversation | None:
-        """What the store has."""
+    async def load(self, read: Callable[[tuple[AnyMessage, ...]], History]) -> History | None:
+        """What the store has, if anything.
+
+        Args:
+            read: checks it; what cannot be read is never saved over.
+        """
         saved = None if self.store is None else await self.store.load(self.id)
+        history = None if saved is None else read(saved.messages)
         self._version = 0 if saved is None else saved.version
-        return saved
+        return history
 
     async def save(self, history: History, model: str) -> None:
         """Saves it, on top of what was loaded or saved last.
@@ -53,7 +60,7 @@ class Keeper:
         Raises:
             CancelledError: the caller was cancelled; if it is still ``known`` what the store has, all was saved first.
             ConversationConflictError: somebody else saved it in between; it has to be loaded again.
-            ConfigurationError: the store cannot be written; likewise.
+            ConfigurationError: the store cannot be written.
         """
         if self.store is None:
             return
@@ -64,6 +71,16 @@ class Keeper:
         try:
             self._version = await asyncio.shield(saving)
         except asyncio.CancelledError:
+            while not saving.done():  # cancelled again, perhaps: the store goes on all the same
+                with suppress(asyncio.CancelledError):
+                    await asyncio.wait([saving])
             with suppress(Exception):  # the cancellation is what the caller waits for
-                self._version = await saving
+                self._version = saving.result()
             raise
+        except ConversationConflictError:
+            raise
+        except Exception as error:
+            self._version = version
+            if isinstance(error, LMStudioError):
+                raise
+            raise ConfigurationError(f"the store failed: {type(error).__name__}", hint="Look at its cause.") from error

@@ -68,7 +68,10 @@ async def planned(
     if trim is not None and not budget.fits([*history.sent(), question], reserve):
         room = int(budget.room(reserve) * _TRIM_TO)
         if callable(trim):
-            history = read(await _summarised(trim, history.sent(), room))
+            shorter = read(await _summarised(trim, history.sent(), room))
+            # A summary may be a system message; it does not take the place of how the model is to behave.
+            lost = history.system not in (None, shorter.system)
+            history = History((*history.messages[:1], *shorter.messages)) if lost else shorter
             notes = [Note("HISTORY_SUMMARISED", "the history was too long, and summarised")]
         else:
             result = trimmed([*history.sent(), question], budget=room, count=budget.estimate)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import suppress
 from functools import partial
 from inspect import signature
 from time import perf_counter
 from types import TracebackType
-from typing import Any, Self, TypeAlias
+from typing import Any, Self, TypeAlias, TypeVar
 
 import msgspec
 from msgspec.structs import replace
@@ -32,6 +32,7 @@ from neuroroute.tools.results import bounded
 from neuroroute.tools.running import call as run_function
 from neuroroute.tools.toolbox import CheckedCall, Toolbox
 
+T = TypeVar("T")
 Verdict: TypeAlias = bool | str | None
 OnToolCall: TypeAlias = Callable[[ToolCall], Verdict | Awaitable[Verdict]]
 """Is shown each call before it runs. True or None approve it; False, or a reason as text, refuse it."""
@@ -74,7 +75,7 @@ class ToolLoop:
         self._on_tool_call = on_tool_call
         self._made: Counter[tuple[str, str]] = Counter()
         self._notes: list[Note] = []
-        self._running: list[asyncio.Task[ToolMessage]] = []
+        self._running: list[asyncio.Task[Any]] = []
         self._left = False
 
     async def run(self, ask: Ask, ask_typed: Ask | None = None) -> ModelResponse:
@@ -135,20 +136,25 @@ class ToolLoop:
 
     async def _results(self, calls: Sequence[ToolCall]) -> list[ToolMessage]:
         """The calls' results in their order. They are approved one by one, and run side by side."""
-        approved = [await self._approved(call) for call in calls]
-        self._check_left()
-        running = [asyncio.create_task(self._result(*pair)) for pair in zip(calls, approved, strict=True)]
-        self._running = running
+        approved = [(await self._together([self._approved(call)]))[0] for call in calls]
+        return await self._together([self._result(*pair) for pair in zip(calls, approved, strict=True)])
+
+    async def _together(self, works: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
+        """Runs these side by side, where :meth:`leave` can end them."""
+        running = [asyncio.create_task(work) for work in works]
+        self._running = [*running]
         try:
-            return await asyncio.gather(*running)
+            done = await asyncio.gather(*running)
         except BaseException:
             for task in running:
                 task.cancel()
             await asyncio.gather(*running, return_exceptions=True)
-            self._check_left()  # if so the tools were cancelled, not who waits for them
+            self._check_left()  # if so the tasks were cancelled, not who waits for them
             raise
         finally:
             self._running = []
+        self._check_left()
+        return done
 
     def _check_left(self) -> None:
         if self._left:

@@ -114,7 +114,11 @@ class TurnStream:
 
     async def _begin(self) -> None:
         if self._stream is None:
-            self._stream = cast("CompletionStream | ToolStream", await anext(self._turn))
+            try:
+                stream = cast("CompletionStream | ToolStream", await anext(self._turn))
+            except StopAsyncIteration:
+                raise StreamInterruptedError("the turn was left, or failed, before it began") from None
             if self._left:
                 await self._turn.aclose()
                 raise StreamInterruptedError("the turn was left before it began")
+            self._stream = stream

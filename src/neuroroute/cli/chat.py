@@ -127,7 +127,7 @@ class _Session:
             elif typed.name == "/exit":
                 break
             elif typed.name == "/retry":
-                self._retry()
+                self._guarded(self._retry)
             else:
                 self._handle(typed)
         return OK if self._by_hand else self._code
@@ -148,13 +148,15 @@ class _Session:
             return
         if self._by_hand:
             self._console.print(Text(f"> {asked if isinstance(asked, str) else asked.text}", style="dim"))
-        if not self._turn(asked):
+        without = self._talk.messages
+        if not self._turn(asked) and self._talk.messages == without:  # else somebody else saved it meanwhile
             self._talk.messages = before
 
     def _turn(self, asked: str | UserMessage) -> bool:
         done = self._guarded(lambda: self._answer(asked))
         self._unanswered = None if done else asked
         if not done:
+            self._guarded(lambda: self._runner.run(self._talk.load()))  # reads anew what somebody else saved
             self._aside.print(Text("The conversation is as it was before; /retry asks again.", style="dim"))
         return done
 
@@ -175,7 +177,7 @@ class _Session:
         if self._by_hand:
             self._console.print(Text(f"\n{summary(response)}\n", style="dim"))
 
-    def _guarded(self, action: Callable[[], None]) -> bool:
+    def _guarded(self, action: Callable[[], object]) -> bool:
         """Whether it was done; Ctrl-C ends it and, where a person types, nothing else."""
         try:
             action()
