@@ -251,6 +251,7 @@ async def test_after_closing_the_next_call_opens_anew(lmstudio: Simulator) -> No
         await adapter.generate_completion("hi")
         await adapter.aclose()
         await adapter.aclose()
+    assert len({received.connection for received in lmstudio.requests}) == 2
 
 
 async def test_an_error_event_is_no_success(adapter: LMStudioAdapter, lmstudio: Simulator) -> None:
