@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import msgspec
 from msgspec.structs import replace
 
 from neuroroute.messages import AssistantMessage, FunctionCall, ToolCall
@@ -20,6 +19,7 @@ from neuroroute.responses import (
     fold,
 )
 from neuroroute.wire.repair import repaired_json
+from neuroroute.wire.toolcalls import is_object
 
 if TYPE_CHECKING:
     from neuroroute.pipe.reply import Reply
@@ -82,7 +82,7 @@ def _mended(calls: tuple[ToolCall, ...], notes: list[Note]) -> tuple[ToolCall, .
     mended: list[ToolCall] = []
     for call in calls:
         text = call.function.arguments
-        right = text if not text.strip() or _is_object(text) else repaired_json(text)
+        right = text if not text.strip() or is_object(text) else repaired_json(text)
         if right is None or right == text:
             mended.append(call)
         else:
@@ -97,13 +97,6 @@ def _finish_reason(said: str | None, legacy: bool, called: bool) -> str | None:
     if not called or said not in (None, "stop", "tool_calls", "function_call"):
         return said
     return "function_call" if legacy else "tool_calls"
-
-
-def _is_object(text: str) -> bool:
-    try:
-        return isinstance(msgspec.json.decode(text), dict)
-    except (msgspec.DecodeError, UnicodeError, RecursionError):
-        return False
 
 
 def _notes(request: ChatRequest, reply: Reply, folded: Folded) -> list[Note]:

@@ -12,7 +12,6 @@ from time import perf_counter
 from types import TracebackType
 from typing import Any, Self, TypeAlias, TypeVar
 
-import msgspec
 from msgspec.structs import replace
 
 from neuroroute.errors import (
@@ -31,6 +30,7 @@ from neuroroute.streams import CompletionStream
 from neuroroute.tools.results import bounded
 from neuroroute.tools.running import call as run_function
 from neuroroute.tools.toolbox import CheckedCall, Toolbox
+from neuroroute.wire.toolcalls import canonical
 
 T = TypeVar("T")
 Verdict: TypeAlias = bool | str | None
@@ -73,7 +73,7 @@ class ToolLoop:
         self._rounds_left = max_rounds
         self._max_rounds = max_rounds
         self._on_tool_call = on_tool_call
-        self._made: Counter[tuple[str, str]] = Counter()
+        self._made: Counter[tuple[str, bytes]] = Counter()
         self._notes: list[Note] = []
         self._running: list[asyncio.Task[Any]] = []
         self._left = False
@@ -117,7 +117,7 @@ class ToolLoop:
             raise _ended(f"the model still asks for tools after max_rounds={self._max_rounds} rounds", response)
         self._rounds_left -= 1
         for call in calls:
-            key = (call.function.name, _canonical(call.function.arguments))
+            key = (call.function.name, canonical(call.function.arguments))
             self._made[key] += 1
             if self._made[key] >= SAME_CALL_LIMIT:
                 why = f"the model called {key[0]!r:.80} {SAME_CALL_LIMIT} times with the same arguments"
@@ -266,14 +266,6 @@ def _takes_one(hook: Any) -> bool:
     except TypeError:
         return False
     return True
-
-
-def _canonical(arguments: str) -> str:
-    """The same for the same arguments, however they are written."""
-    try:
-        return msgspec.json.encode(msgspec.json.decode(arguments or "{}"), order="sorted").decode()
-    except (msgspec.MsgspecError, UnicodeError, RecursionError):
-        return arguments.strip()
 
 
 async def _asked(ask: Ask, response: ModelResponse, messages: list[AnyMessage]) -> ModelResponse:

@@ -102,13 +102,13 @@ class TurnStream:
 
     async def aclose(self) -> None:
         """Leaves the turn."""
-        self._left = True
         self.close()
         with suppress(RuntimeError):  # another task takes a chunk this moment: that ends now, with an error
             await self._turn.aclose()
 
     def close(self) -> None:
         """Closes the connection, for where nothing can be awaited; in the thread of the event loop only."""
+        self._left = True
         if self._stream is not None:
             self._stream.close()
 

@@ -46,7 +46,8 @@ class _Open:
             return self.again and bool(arguments.strip())
         if not self.name or name != self.name:
             return bool(self.name)
-        self.again = self.again or _is_object(self.pieces)
+        last = next(filter(str.strip, reversed(self.pieces)), "")  # most end in no brace, and need not be joined
+        self.again = self.again or (last.rstrip().endswith("}") and is_object("".join(self.pieces)))
         return self.again and bool(arguments.strip())
 
 
@@ -93,8 +94,8 @@ class CallTracker:
 
     def has(self, name: str, arguments: str) -> bool:
         """Whether there is such a call, however its arguments are written."""
-        same = _canonical(arguments)
-        return any(call.name == name and _canonical("".join(call.pieces)) == same for call in self._calls)
+        same = canonical(arguments)
+        return any(call.name == name and canonical("".join(call.pieces)) == same for call in self._calls)
 
     def _fragment(self, call: WireCall, *, is_whole: bool = False) -> ToolCallFragment:
         function = call.function or WireFunction()
@@ -130,18 +131,17 @@ def _as_text(arguments: Any) -> str:
     return "" if arguments is None else msgspec.json.encode(arguments).decode()
 
 
-def _is_object(pieces: list[str]) -> bool:
-    last = next(filter(str.strip, reversed(pieces)), "")
-    if not last.rstrip().endswith("}"):
-        return False
+def is_object(arguments: str) -> bool:
+    """Whether this is the text of a JSON object, as arguments must be."""
     try:
-        return is_dict(msgspec.json.decode("".join(pieces)))
+        return is_dict(msgspec.json.decode(arguments))
     except (ValueError, RecursionError):
         return False
 
 
-def _canonical(arguments: str) -> bytes:
+def canonical(arguments: str) -> bytes:
+    """The same for the same arguments, however they are written; an empty text means none."""
     try:
         return msgspec.json.encode(msgspec.json.decode(arguments if arguments.strip() else "{}"), order="sorted")
     except (ValueError, RecursionError):
-        return arguments.encode("utf-8", "replace")
+        return arguments.strip().encode("utf-8", "replace")
