@@ -12,7 +12,15 @@ ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "api.md"
 
 SECTIONS = {
-    "Adapters": ["LMStudioAdapter", "SyncLMStudioAdapter", "RequestOptions", "RetryPolicy", "Clock"],
+    "Adapters": [
+        "LMStudioAdapter",
+        "SyncLMStudioAdapter",
+        "RequestOptions",
+        "RetryPolicy",
+        "BreakerPolicy",
+        "Breaker",
+        "Clock",
+    ],
     "Answers": ["ModelResponse", "StreamingChunk", "TokenUsage", "Stats", "Note", "ToolCallFragment"],
     "Streams": ["CompletionStream", "ChunkStream", "SyncCompletionStream", "SyncChunkStream"],
     "Messages": [
@@ -34,6 +42,10 @@ SECTIONS = {
     ],
     "Stores": ["ConversationStore", "SQLiteStore", "MemoryStore", "SavedConversation", "ConversationSummary"],
     "Models": ["ModelDetails", "ModelInstance"],
+    "Events": [
+        *("Observer", "Event", "BreakerChanged", "BackingOff", "ModelLoading", "ModelReloaded", "Hedged"),
+        "StreamContinued",
+    ],
 }
 
 

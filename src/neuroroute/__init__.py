@@ -16,6 +16,7 @@ from neuroroute.budget import ContextBudget
 from neuroroute.conversation import Conversation
 from neuroroute.details import ModelDetails, ModelInstance
 from neuroroute.errors import (
+    CircuitOpenError,
     ConfigurationError,
     ConversationConflictError,
     LMStudioError,
@@ -56,8 +57,19 @@ from neuroroute.messages import (
     UserMessage,
 )
 from neuroroute.options import RequestOptions
+from neuroroute.pipe.breaker import Breaker
+from neuroroute.pipe.events import (
+    BackingOff,
+    BreakerChanged,
+    Event,
+    Hedged,
+    ModelLoading,
+    ModelReloaded,
+    Observer,
+    StreamContinued,
+)
+from neuroroute.pipe.policies import BreakerPolicy, RetryPolicy
 from neuroroute.pipe.reply import Clock
-from neuroroute.pipe.retry import RetryPolicy
 from neuroroute.responses import (
     LMStudioResponse,
     ModelResponse,
@@ -77,8 +89,13 @@ from neuroroute.turns import TurnStream
 __all__ = [
     "AnyMessage",
     "AssistantMessage",
+    "BackingOff",
+    "Breaker",
+    "BreakerChanged",
+    "BreakerPolicy",
     "ChatMessage",
     "ChunkStream",
+    "CircuitOpenError",
     "Clock",
     "CompletionStream",
     "ConfigurationError",
@@ -87,9 +104,11 @@ __all__ = [
     "ConversationConflictError",
     "ConversationStore",
     "ConversationSummary",
+    "Event",
     "FunctionCall",
     "FunctionDefinition",
     "FunctionMessage",
+    "Hedged",
     "ImagePart",
     "LMStudioAdapter",
     "LMStudioError",
@@ -105,20 +124,24 @@ __all__ = [
     "ModelEmptyResponseError",
     "ModelInstance",
     "ModelInvalidRequestError",
+    "ModelLoading",
     "ModelNotFoundError",
     "ModelQuotaExceededError",
     "ModelRateLimitedError",
+    "ModelReloaded",
     "ModelResponse",
     "ModelTimeoutError",
     "ModelUnavailableError",
     "NetworkError",
     "Note",
+    "Observer",
     "PartialJSON",
     "RequestOptions",
     "RetryPolicy",
     "SQLiteStore",
     "SavedConversation",
     "Stats",
+    "StreamContinued",
     "StreamInterruptedError",
     "StreamingChunk",
     "StructuredOutputError",

@@ -239,14 +239,18 @@ class LMStudioAdapter(Adapter):
     async def is_available(self) -> bool:
         """Whether the server is up and the model is there, loaded or loadable.
 
-        Takes at most 5 seconds, never raises, is never retried; runs no completion and loads no model.
+        Takes at most 5 seconds, never raises, is never retried; runs no completion and loads no model. A yes lets an
+        open breaker probe with the next request.
         """
         try:
             async with asyncio.timeout(_AVAILABLE_WITHIN_MS / 1000):  # a configuration manager may hang, too
                 models = await self._core.listing(_AVAILABLE_WITHIN_MS)
         except (LMStudioError, TimeoutError):
             return False
-        return any(model.answers_to(self._model_id) for model in models)
+        available = any(model.answers_to(self._model_id) for model in models)
+        if available:
+            self.breaker.probe_soon()
+        return available
 
     async def aclose(self) -> None:
         """Closes the connections of this event loop, those of siblings too; the next call opens new ones."""

@@ -15,6 +15,7 @@ from neuroroute.responses import (
     Note,
     StreamingChunk,
     TokenUsage,
+    estimate_message_tokens,
     estimate_tokens,
     fold,
 )
@@ -54,7 +55,7 @@ def assembled(
     function_call = calls[0].function if legacy and calls else None
     return ModelResponse(
         text=folded.text,
-        tokens=_tokens(answer.usage, request, folded),
+        tokens=_tokens(None if answer.before else answer.usage, request, folded),
         model=answer.model,
         processing_time=processing_time,
         messages=[*request.messages, _message(folded.text, calls, function_call)],
@@ -116,6 +117,6 @@ def _tokens(counted: TokenUsage | None, request: ChatRequest, folded: Folded) ->
     """The server's count; an estimate where it has none, or counts nothing for something (LM Studio #1602)."""
     if counted is not None and counted.prompt and (counted.completion or not (folded.text or folded.reasoning)):
         return counted
-    prompt = sum(estimate_tokens(message.text) + 4 for message in request.messages)
+    prompt = sum(map(estimate_message_tokens, request.messages))
     completion = estimate_tokens(folded.text + folded.reasoning)
     return TokenUsage(prompt=prompt, completion=completion, total=prompt + completion, estimated=True)

@@ -8,15 +8,17 @@ import re
 import ssl
 from collections.abc import Mapping, Sequence
 from random import Random
-from typing import Any, Self, Unpack
+from typing import Any, Self, Unpack, cast
 from urllib.parse import urlsplit
 
 from neuroroute.core import Core, SystemClock
 from neuroroute.errors import ConfigurationError, ModelInvalidRequestError
 from neuroroute.messages import AnyMessage
 from neuroroute.options import DEFAULTS, RequestOptions, checked
+from neuroroute.pipe.breaker import Breaker
+from neuroroute.pipe.events import Observer
+from neuroroute.pipe.policies import BreakerPolicy, RetryPolicy
 from neuroroute.pipe.reply import Clock
-from neuroroute.pipe.retry import RetryPolicy
 from neuroroute.requests import ChatRequest
 from neuroroute.settings import find_settings
 from neuroroute.wire.encode import chat_request
@@ -35,7 +37,9 @@ class Adapter:
         tls: ssl.SSLContext | None = None,
         proxy: str | None = None,
         retry: RetryPolicy | None = None,
+        breaker: BreakerPolicy | None = None,
         slots: int | None = None,
+        observers: Sequence[Observer] = (),
         clock: Clock | None = None,
         random: Random | None = None,
         max_request_bytes: int = 32 << 20,
@@ -55,7 +59,11 @@ class Adapter:
             tls: for https with certificates of your own.
             proxy: URL of an HTTP proxy; the environment's proxies are not used.
             retry: how retries wait; how many is ``max_retries``.
-            slots: how many requests a host takes at once for a model (LM Studio: 4); more wait, up to 1000, in order.
+            breaker: when a host's model that fails is left alone, and for how long.
+            slots: how many requests a host takes at once for a model; more wait, up to 1000, in order. Default: as many
+                as the server lists (LM Studio: 4).
+            observers: are called with each :class:`~neuroroute.pipe.events.Event`, in the event loop's thread; what
+                they do must not wait.
             clock: for tests; read and slept on for back-offs.
             random: for tests; the source of jitter.
             max_request_bytes: a larger body is refused before it is sent.
@@ -79,8 +87,10 @@ class Adapter:
             ),
             tls=_of_kind("tls", tls, ssl.SSLContext),
             proxy=None if proxy is None else _proxy(proxy),
-            policy=_of_kind("retry", retry, RetryPolicy) or RetryPolicy(),
+            retry_policy=_of_kind("retry", retry, RetryPolicy) or RetryPolicy(),
+            breaker_policy=_of_kind("breaker", breaker, BreakerPolicy) or BreakerPolicy(),
             slots=None if slots is None else _at_least_1("slots", slots),
+            observers=_observers(observers),
             clock=SystemClock() if clock is None else _clock(clock),
             random=_of_kind("random", random, Random) or Random(),
             max_request_bytes=_at_least_1("max_request_bytes", max_request_bytes),
@@ -95,6 +105,11 @@ class Adapter:
     def model_id(self) -> str:
         """The model that is asked, unless a call says another."""
         return self._model_id
+
+    @property
+    def breaker(self) -> Breaker:
+        """The circuit breaker of this model; it tells its state, and can be opened and closed by hand."""
+        return self._core.host.model(self._model_id).breaker
 
     def with_model(self, model_id: str, **defaults: Unpack[RequestOptions]) -> Self:
         """A sibling for another model: shares the connections, inherits the defaults."""
@@ -165,6 +180,12 @@ def _is_proxy(url: str) -> bool:
     if parts.scheme not in ("http", "https") or not re.fullmatch(r"[\w.:%-]+", host):
         return False
     return url.isprintable() and " " not in url  # printable: no lone surrogate, no line break
+
+
+def _observers(value: Any) -> tuple[Observer, ...]:
+    if not isinstance(value, (list, tuple)) or not all(map(callable, cast("Sequence[Any]", value))):
+        raise ModelInvalidRequestError("observers must be a list of functions that take an event")
+    return tuple(cast("Sequence[Observer]", value))
 
 
 def _clock(value: Any) -> Clock:

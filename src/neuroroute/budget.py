@@ -6,13 +6,11 @@ from collections.abc import Awaitable, Callable, Iterable
 
 from neuroroute.details import ModelDetails
 from neuroroute.errors import LMStudioError, ModelInvalidRequestError
-from neuroroute.messages import AnyMessage, AssistantMessage, ImagePart
-from neuroroute.responses import ModelResponse, estimate_tokens
+from neuroroute.messages import AnyMessage
+from neuroroute.responses import ModelResponse, estimate_message_tokens
 
 DEFAULT_RESERVE = 1024
 """Tokens kept free for the answer where ``max_tokens`` does not say: its default."""
-_PER_MESSAGE = 4
-_PER_IMAGE = 800
 _SLOW, _FAST = 0.25, 4.0
 """Bounds of what is learnt: what is further off was counted of something else."""
 
@@ -63,12 +61,12 @@ class ContextBudget:
         """Takes over what the server counted; with ``ratio`` it teaches the estimates, too."""
         self.used = response.tokens.total
         if ratio and not response.tokens.estimated and response.tokens.prompt:
-            plain = sum(map(_plain_estimate, response.messages[:-1]))
+            plain = sum(map(estimate_message_tokens, response.messages[:-1]))
             self._ratio = min(max(response.tokens.prompt / max(plain, 1), _SLOW), _FAST)
 
     def estimate(self, message: AnyMessage) -> int:
         """About how many tokens a message has."""
-        return round(_plain_estimate(message) * self._ratio) + 1
+        return round(estimate_message_tokens(message) * self._ratio) + 1
 
     def room(self, reserve: int | None) -> int:
         """Tokens that a prompt may have, so that an answer of ``reserve`` tokens fits after it."""
@@ -80,12 +78,3 @@ class ContextBudget:
     def fits(self, messages: Iterable[AnyMessage], reserve: int | None) -> bool:
         """Whether these messages and an answer fit."""
         return self.limit is None or sum(map(self.estimate, messages)) <= self.room(reserve)
-
-
-def _plain_estimate(message: AnyMessage) -> int:
-    tokens = estimate_tokens(message.text) + _PER_MESSAGE
-    if not isinstance(message.content, str):
-        tokens += _PER_IMAGE * sum(isinstance(part, ImagePart) for part in message.content)
-    if isinstance(message, AssistantMessage):
-        tokens += sum(estimate_tokens(call.function.name + call.function.arguments) + 8 for call in message.tool_calls)
-    return tokens

@@ -5,22 +5,38 @@ from __future__ import annotations
 import asyncio
 import ssl
 import time
+from collections.abc import Awaitable, Sequence
 from random import Random
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from neuroroute.details import ModelDetails
 from neuroroute.messages import MessageReader
-from neuroroute.models import list_models
+from neuroroute.models import list_models, load_model
 from neuroroute.pipe.admit import admit
+from neuroroute.pipe.background import Background
+from neuroroute.pipe.breaker import breaker
+from neuroroute.pipe.continuing import continuing
 from neuroroute.pipe.deadline import deadline
+from neuroroute.pipe.events import Observer, teller
+from neuroroute.pipe.hedge import hedge
+from neuroroute.pipe.hosts import Host, HostPolicy, Hosts
+from neuroroute.pipe.loading import loading
+from neuroroute.pipe.policies import BreakerPolicy, RetryPolicy
 from neuroroute.pipe.reasoning import reasoning
+from neuroroute.pipe.reloading import reloading
 from neuroroute.pipe.reply import Clock, Reply, Send, pipe
-from neuroroute.pipe.retry import RetryPolicy, retry
+from neuroroute.pipe.retry import retry
+from neuroroute.pipe.trimming import trimming
 from neuroroute.requests import ChatRequest
 from neuroroute.settings import Resolved, Settings
 
 if TYPE_CHECKING:
     from neuroroute.pipe.transport import Transport
+
+
+LISTING_MS = 5000.0
+"""How long a listing may take that a request asks for on its way."""
 
 
 class Core:
@@ -32,8 +48,10 @@ class Core:
         settings: Settings,
         tls: ssl.SSLContext | None,
         proxy: str | None,
-        policy: RetryPolicy,
+        retry_policy: RetryPolicy,
+        breaker_policy: BreakerPolicy,
         slots: int | None,
+        observers: Sequence[Observer],
         clock: Clock,
         random: Random,
         max_request_bytes: int,
@@ -47,11 +65,30 @@ class Core:
         self._proxy = proxy
         self._max_response_bytes = max_response_bytes
         self._transport: Transport | None = None
+        tell = teller(observers)
+        self.hosts = Hosts(
+            HostPolicy(
+                breaker=breaker_policy,
+                retry_budget=retry_policy.budget,
+                slots=slots,
+                clock=clock,
+                random=random,
+                tell=tell,
+                background=Background(),
+                list_models=self._list,
+            )
+        )
         self._send: Send = pipe(
+            continuing(self.hosts, tell),
             deadline(clock),
             reasoning(self.listing),
-            retry(policy, clock, random),
-            admit(slots),
+            trimming(self.hosts),
+            retry(retry_policy, clock, random, self.hosts, tell),
+            reloading(self.hosts, self._load, tell),
+            loading(self.hosts, tell),
+            hedge(self.hosts, tell),
+            admit(self.hosts, clock),
+            breaker(self.hosts, clock, breaker_policy.slow_first_chunk),
             transport=lambda request: self.transport.send(request),
         )
 
@@ -92,13 +129,26 @@ class Core:
             request.options["timeout_ms"] = timeout_ms
         return await self._send(request)
 
+    @property
+    def host(self) -> Host:
+        """What is known of the host that requests go to, as far as that is known itself."""
+        known = self._resolved or self._settings
+        return self.hosts.host(known.base_url, urlsplit(known.base_url).netloc)
+
     async def listing(self, timeout_ms: float | None = None) -> list[ModelDetails]:
         """The server's models, within the time limit (milliseconds)."""
         resolved = await self.settings()
         return await list_models(self.transport.get, resolved.base_url, timeout_ms or resolved.timeout_ms)
 
+    def _list(self, url: str) -> Awaitable[list[ModelDetails]]:
+        return list_models(self.transport.get, url, LISTING_MS)
+
+    async def _load(self, url: str, model: str, context_length: int | None, timeout_ms: float) -> None:
+        await load_model(self.transport.post, url, model, context_length, timeout_ms)
+
     async def aclose(self) -> None:
         """Closes the connections of this event loop."""
+        await self.hosts.background.aclose()
         if self._transport is not None:
             await self._transport.aclose()
 

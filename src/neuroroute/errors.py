@@ -4,6 +4,7 @@
 
     LMStudioError                       code                    retried by default
     ├── ModelUnavailableError           MODEL_UNAVAILABLE       yes
+    │   └── CircuitOpenError            MODEL_UNAVAILABLE       no    nothing was sent
     ├── ModelNotFoundError              MODEL_NOT_FOUND         no
     ├── ModelTimeoutError               MODEL_TIMEOUT           yes   (also a TimeoutError)
     ├── ModelRateLimitedError           MODEL_RATE_LIMITED      yes
@@ -33,12 +34,17 @@ came so far in ``partial`` and is never retryable.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, TypedDict
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias, TypedDict
 
 if TYPE_CHECKING:
     from typing import Unpack
 
     from neuroroute.responses import ModelResponse
+
+
+UnavailableReason: TypeAlias = Literal["no_models", "load_failed", "loading", "unloaded", "crashed", "engine"]
+"""Why a model cannot answer: none is loaded, loading failed or is under way, it was unloaded, it crashed, or its engine
+lost the request."""
 
 
 class ErrorFacts(TypedDict, total=False):
@@ -118,6 +124,11 @@ def milliseconds(value: float) -> str:
     return f"{value:.15g}"
 
 
+def is_loading(error: LMStudioError) -> bool:
+    """Whether the server says that it is loading the model: waiting is not failing."""
+    return isinstance(error, ModelUnavailableError) and error.reason == "loading"
+
+
 def _rebuild(kind: type[LMStudioError], message: str) -> LMStudioError:
     return kind(message)
 
@@ -128,6 +139,18 @@ class ModelUnavailableError(LMStudioError):
     code = "MODEL_UNAVAILABLE"
     default_retryable = True
     default_hint = "Look at LM Studio's developer page: is the model loaded, does its log show a crash?"
+
+    @property
+    def reason(self) -> UnavailableReason | None:
+        """Why, where the server told in words that are known."""
+        return self.details.get("reason")
+
+
+class CircuitOpenError(ModelUnavailableError):
+    """Nothing was sent: too many of the last requests failed; ``__cause__`` is the last failure."""
+
+    default_retryable = False
+    default_hint = "After retry_after_ms one request is let through to see whether the server is back."
 
 
 class ModelNotFoundError(LMStudioError):
@@ -161,7 +184,7 @@ class ModelQuotaExceededError(LMStudioError):
 
 
 class ModelBusyError(LMStudioError):
-    """Our own queue for the model is full; nothing was sent."""
+    """Our own queue for the model is full, or waiting in it would take longer than there is time; nothing was sent."""
 
     code = "MODEL_BUSY"
     default_retryable = True

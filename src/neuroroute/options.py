@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import math
-import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal, TypeAlias, TypedDict
 
-import msgspec
-
 from neuroroute.errors import ModelInvalidRequestError
-from neuroroute.jsontypes import is_array, is_mapping, is_number, is_text
+from neuroroute.jsontypes import is_mapping
 from neuroroute.messages import ChatMessage
+from neuroroute.rules import Rule, are_biases, are_headers, are_texts, integer, is_words, not_json, number, one_of
 from neuroroute.shapes.shape import AnswerShape
 from neuroroute.tools.definitions import FunctionDefinition
 from neuroroute.tools.offer import FunctionChoice, ToolChoice, is_function_call, is_tool_choice
 from neuroroute.tools.toolbox import Toolbox, ToolItem
 
 Reasoning: TypeAlias = Literal["off", "on", "low", "medium", "high"]
+Priority: TypeAlias = Literal["normal", "low"]
+OnOverflow: TypeAlias = Literal["error", "trim"]
 
 
 class ConversationOptions(TypedDict, total=False):
@@ -46,10 +45,23 @@ class ConversationOptions(TypedDict, total=False):
     """One attempt's wait for the first chunk. Default: none."""
     connect_timeout_ms: float | None
     """Connecting. Default: 5000."""
+    model_loading_timeout_ms: float | None
+    """When the server says that it loads the model, the deadline moves by so much, once. Default: 120000."""
     max_retries: int | None
     """Attempts after the first. Default: 3, streaming 2."""
     initial_backoff: float | None
     """Doubles from retry to retry, with full jitter. Default: 1000."""
+    priority: Priority | None
+    """``low`` lets requests of normal priority go first where they wait for a slot. Default: ``normal``."""
+    hedge_after_ms: float | None
+    """When the first chunk has not come by then, the request is sent a second time, and the first to answer is taken;
+    paid from the retry budget. Default: never."""
+    continue_stream: bool | None
+    """Whether a stream that breaks off is continued: the model is asked to go on from the text that came. Not for typed
+    answers, nor once a call has begun. Default: False."""
+    on_overflow: OnOverflow | None
+    """``trim``: where the history is longer than the model's context, the oldest whole turns are left out, once.
+    Default: ``error``."""
     tool_choice: ToolChoice | None
     """``auto``, ``none``, ``required``, or ``{"type": "function", "function": {"name": ...}}``. Default: ``auto``."""
     response_format: Any
@@ -110,120 +122,56 @@ class RequestOptions(CommonOptions, total=False):
     """``auto``, ``none``, or ``{"name": ...}``. Default: ``auto``."""
 
 
-Check: TypeAlias = Callable[[Any], bool]
+_POSITIVE = Rule(number(0, 1e12, open_low=True), "a number of milliseconds over 0")
+_FLAG = Rule(lambda value: isinstance(value, bool), "True or False", False)
+_PENALTY = Rule(number(-2, 2), "a number from -2 to 2", 0)
 
-
-class _Rule(msgspec.Struct, frozen=True):
-    check: Check
-    right: str
-    """What would be right, to end the sentence "it must be ..."."""
-    default: Any = None
-    read: Callable[[Any], Any] | None = None
-    """What is made of the value; it raises for itself where something in the value is wrong."""
-
-
-def _number(low: float, high: float = 1e308, *, open_low: bool = False) -> Check:
-    def check(value: Any) -> bool:
-        return is_number(value) and (low < value if open_low else low <= value) and value <= high
-
-    return check
-
-
-def _integer(low: float, *others: int) -> Check:
-    return lambda value: type(value) is int and (low <= value < 2**63 or value in others)
-
-
-def _text(value: Any) -> bool:
-    return isinstance(value, str) and bool(value)
-
-
-def _texts(value: Any) -> bool:
-    return _text(value) or (is_array(value) and bool(value) and all(map(_text, value)))
-
-
-def _biases(value: Any) -> bool:
-    number = _number(-1e308)
-    return is_mapping(value) and all(_text(key) and number(bias) for key, bias in value.items())
-
-
-def _headers(value: Any) -> bool:
-    return is_mapping(value) and all(
-        _header_name(name) and _one_line(text) and name.lower() not in _FRAMING for name, text in value.items()
-    )
-
-
-_FRAMING = frozenset(
-    (
-        "accept-encoding",
-        "connection",
-        "content-encoding",
-        "content-length",
-        "expect",
-        "te",
-        "trailer",
-        "transfer-encoding",
-        "upgrade",
-    )
-)
-"""Headers that say how a request and its answer are sent; wrong ones would break the connection or the answer."""
-
-_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-"""What the name of a header is. Source: RFC 9110, 5.6.2."""
-
-
-def _header_name(value: Any) -> bool:
-    return is_text(value) and _TOKEN.fullmatch(value) is not None
-
-
-def _one_line(value: Any) -> bool:
-    return is_text(value) and value.isprintable() and value.isascii()
-
-
-_POSITIVE = _Rule(_number(0, 1e12, open_low=True), "a number of milliseconds over 0")
-_FLAG = _Rule(lambda value: isinstance(value, bool), "True or False", False)
-_PENALTY = _Rule(_number(-2, 2), "a number from -2 to 2", 0)
-
-_RULES: dict[str, _Rule] = {
-    "messages": _Rule(lambda value: True, "a list of messages"),  # read where the history is put together
-    "system_message": _Rule(
+_RULES: dict[str, Rule] = {
+    "messages": Rule(lambda value: True, "a list of messages"),  # read where the history is put together
+    "system_message": Rule(
         lambda value: value is None or isinstance(value, str), "a text, or None", "You are a helpful assistant."
     ),
-    "max_tokens": _Rule(_integer(1, -1), "a whole number of at least 1, or -1 for no limit", 1024),
-    "temperature": _Rule(_number(0), "a number of at least 0", 0.7),
-    "top_p": _Rule(_number(0, 1, open_low=True), "a number over 0 and at most 1", 1),
+    "max_tokens": Rule(integer(1, -1), "a whole number of at least 1, or -1 for no limit", 1024),
+    "temperature": Rule(number(0), "a number of at least 0", 0.7),
+    "top_p": Rule(number(0, 1, open_low=True), "a number over 0 and at most 1", 1),
     "frequency_penalty": _PENALTY,
     "presence_penalty": _PENALTY,
-    "stop": _Rule(_texts, "a text that is not empty, or a list of such"),
+    "stop": Rule(are_texts, "a text that is not empty, or a list of such"),
     "timeout_ms": _POSITIVE,
-    "idle_timeout_ms": _Rule(_POSITIVE.check, _POSITIVE.right, 60_000),
-    "total_timeout_ms": _Rule(_POSITIVE.check, _POSITIVE.right, 1_800_000),
+    "idle_timeout_ms": Rule(_POSITIVE.check, _POSITIVE.right, 60_000),
+    "total_timeout_ms": Rule(_POSITIVE.check, _POSITIVE.right, 1_800_000),
     "first_token_timeout_ms": _POSITIVE,
-    "connect_timeout_ms": _Rule(_POSITIVE.check, _POSITIVE.right, 5000),
-    "max_retries": _Rule(_integer(0), "a whole number of at least 0"),
-    "initial_backoff": _Rule(_number(0, 1e12), "a number of milliseconds of at least 0", 1000),
-    "reasoning": _Rule(
+    "connect_timeout_ms": Rule(_POSITIVE.check, _POSITIVE.right, 5000),
+    "max_retries": Rule(integer(0), "a whole number of at least 0"),
+    "initial_backoff": Rule(number(0, 1e12), "a number of milliseconds of at least 0", 1000),
+    "model_loading_timeout_ms": Rule(_POSITIVE.check, _POSITIVE.right, 120_000),
+    "priority": one_of("normal", "low"),
+    "hedge_after_ms": _POSITIVE,
+    "continue_stream": _FLAG,
+    "on_overflow": one_of("error", "trim"),
+    "reasoning": Rule(
         lambda value: value in ("off", "on", "low", "medium", "high"), "one of off, on, low, medium, high"
     ),
-    "model": _Rule(_text, "a model id"),
+    "model": Rule(is_words, "a model id"),
     "strict_model": _FLAG,
-    "tools": _Rule(lambda value: True, "a list of tools", read=Toolbox.of),
-    "tool_choice": _Rule(is_tool_choice, 'auto, none, required or {"type": "function", "function": {"name": ...}}'),
-    "functions": _Rule(lambda value: True, "a list of functions", read=Toolbox.of_functions),
-    "function_call": _Rule(is_function_call, 'auto, none or {"name": ...}'),
-    "response_format": _Rule(lambda value: True, "a type or a JSON schema", read=AnswerShape.of),
-    "reask": _Rule(_integer(0), "a whole number of at least 0", 0),
-    "salvage": _Rule(_FLAG.check, _FLAG.right, True),
+    "tools": Rule(lambda value: True, "a list of tools", read=Toolbox.of),
+    "tool_choice": Rule(is_tool_choice, 'auto, none, required or {"type": "function", "function": {"name": ...}}'),
+    "functions": Rule(lambda value: True, "a list of functions", read=Toolbox.of_functions),
+    "function_call": Rule(is_function_call, 'auto, none or {"name": ...}'),
+    "response_format": Rule(lambda value: True, "a type or a JSON schema", read=AnswerShape.of),
+    "reask": Rule(integer(0), "a whole number of at least 0", 0),
+    "salvage": Rule(_FLAG.check, _FLAG.right, True),
     "merge_roles": _FLAG,
-    "seed": _Rule(_integer(-(2**63)), "a whole number"),
-    "top_k": _Rule(_integer(0), "a whole number of at least 0"),
-    "min_p": _Rule(_number(0, 1), "a number from 0 to 1"),
-    "repeat_penalty": _Rule(_number(0, open_low=True), "a number over 0"),
-    "logit_bias": _Rule(_biases, "a dict of token ids (as text) to numbers"),
-    "ttl": _Rule(_integer(1), "a whole number of seconds of at least 1"),
-    "draft_model": _Rule(_text, "a model id"),
-    "extra": _Rule(lambda value: is_mapping(value) and all(map(_text, value)), "a dict of fields of the body"),
-    "extra_headers": _Rule(
-        _headers, "a dict of HTTP header names to printable ASCII texts, none about how data is sent"
+    "seed": Rule(integer(-(2**63)), "a whole number"),
+    "top_k": Rule(integer(0), "a whole number of at least 0"),
+    "min_p": Rule(number(0, 1), "a number from 0 to 1"),
+    "repeat_penalty": Rule(number(0, open_low=True), "a number over 0"),
+    "logit_bias": Rule(are_biases, "a dict of token ids (as text) to numbers"),
+    "ttl": Rule(integer(1), "a whole number of seconds of at least 1"),
+    "draft_model": Rule(is_words, "a model id"),
+    "extra": Rule(lambda value: is_mapping(value) and all(map(is_words, value)), "a dict of fields of the body"),
+    "extra_headers": Rule(
+        are_headers, "a dict of HTTP header names to printable ASCII texts, none about how data is sent"
     ),
 }
 _MEANS_NOTHING = frozenset(name for name, rule in _RULES.items() if rule.default is not None) - {"system_message"}
@@ -268,31 +216,10 @@ def _check_extra(extra: Mapping[str, Any]) -> None:
     taken = next((name for name in ("model", "messages", "stream", "stream_options") if name in extra), None)
     if taken:
         raise ModelInvalidRequestError(f"extra[{taken!r}] would overwrite what the adapter sends; leave it out")
-    if (path := _not_json(extra, "extra")) is not None:
+    if (path := not_json(extra, "extra")) is not None:
         raise ModelInvalidRequestError(
             f"{path} cannot be sent as JSON: it is NaN, infinite, of no JSON type, or nested too deep"
         )
-
-
-def _not_json(value: Any, path: str, depth: int = 0) -> str | None:
-    """Where in the value something is that JSON cannot say; msgspec would send NaN as null."""
-    if depth > _DEEPEST:  # or a list that contains itself
-        return path
-    if isinstance(value, float):
-        return None if math.isfinite(value) else path
-    if value is None or isinstance(value, (str, int)):
-        return None
-    if is_mapping(value):
-        pairs = [(f"{path}[{key!r}]", item if isinstance(key, str) else object()) for key, item in value.items()]
-    elif is_array(value):
-        pairs = [(f"{path}[{index}]", item) for index, item in enumerate(value)]
-    else:
-        return path
-    return next((found for key, item in pairs if (found := _not_json(item, key, depth + 1)) is not None), None)
-
-
-_DEEPEST = 100
-"""Levels of ``extra``."""
 
 
 def _near(name: str) -> str:

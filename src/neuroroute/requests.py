@@ -10,6 +10,7 @@ import msgspec
 
 from neuroroute.errors import LMStudioError, ModelInvalidRequestError
 from neuroroute.jsontypes import is_text
+from neuroroute.limits import Limit
 from neuroroute.messages import AnyMessage, MessageReader, SystemMessage, UserMessage
 from neuroroute.options import DEFAULTS
 from neuroroute.responses import Note
@@ -38,10 +39,32 @@ class ChatRequest(msgspec.Struct, kw_only=True):
     """Until when the answer must have ended, on the event loop's clock (seconds)."""
     failures: list[LMStudioError] = []
     """How the attempts before this one ended."""
-    queued: bool = False
-    """It waits for a slot: nothing of this attempt was sent."""
+    queue_length: int | None = None
+    """While it waits for a slot, how many waited when it came; nothing of this attempt was sent then."""
+    limits: list[Limit] = []
+    """The time limits that it runs under."""
+    waited_for_loading: bool = False
+    """Its deadline was moved since the server loads the model."""
+    reloaded: bool = False
+    """The model was loaded again for it."""
     spent: float = 0.0
     """Seconds that were spent before it went down the pipe, on asking where to go."""
+
+    def is_late(self) -> bool:
+        """Whether it is being cancelled because a time limit of it passed."""
+        return any(limit.fired for limit in self.limits)
+
+    def wait_for_loading(self) -> bool:
+        """The server says that it loads the model: the deadline moves, once; False where it had been moved."""
+        if self.waited_for_loading:
+            return False
+        self.waited_for_loading = True
+        seconds = self.options["model_loading_timeout_ms"] / 1000
+        self.deadline += seconds
+        self.total_deadline += seconds
+        for limit in self.limits:
+            limit.postpone(seconds)
+        return True
 
     @property
     def salvageable(self) -> Mapping[str, Mapping[str, Any]] | None:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, TypedDict, cast
 import msgspec
 
 from neuroroute.errors import LMStudioError
-from neuroroute.messages import AnyMessage, FunctionCall, ToolCall
+from neuroroute.messages import AnyMessage, AssistantMessage, FunctionCall, ImagePart, ToolCall
 
 
 class TokenUsage(msgspec.Struct, frozen=True, kw_only=True):
@@ -185,3 +185,19 @@ def _call(place: int, index: int, fragments: list[ToolCallFragment]) -> ToolCall
 def estimate_tokens(text: str) -> int:
     """About how many tokens a text has, where no server counts: a quarter of its UTF-8 length, rounded up."""
     return (len(text.encode("utf-8", "replace")) + 3) // 4
+
+
+_PER_MESSAGE = 4
+_PER_CALL = 8
+_PER_IMAGE = 800
+
+
+def estimate_message_tokens(message: AnyMessage) -> int:
+    """About how many tokens a message has, with what a chat template puts around it."""
+    tokens = estimate_tokens(message.text) + _PER_MESSAGE
+    if not isinstance(message.content, str):
+        tokens += _PER_IMAGE * sum(isinstance(part, ImagePart) for part in message.content)
+    if isinstance(message, AssistantMessage):
+        called = (call.function.name + call.function.arguments for call in message.tool_calls)
+        tokens += sum(estimate_tokens(call) + _PER_CALL for call in called)
+    return tokens

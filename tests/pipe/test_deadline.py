@@ -85,4 +85,5 @@ async def test_waiting_for_a_slot_is_not_the_server_s_fault(lmstudio: Simulator)
         with pytest.raises(ModelBusyError, match="no slot for this model came free within timeout_ms=50") as caught:
             await adapter.generate_completion("hi", timeout_ms=50)
         first.cancel()
-    assert (caught.value.attempts, len(lmstudio.requests)) == (0, 1)
+    chats = [received for received in lmstudio.requests if received.method == "POST"]
+    assert (caught.value.attempts, len(chats), caught.value.details["queue_length"]) == (0, 1, 0)

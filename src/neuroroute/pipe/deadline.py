@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from neuroroute.errors import LMStudioError, ModelBusyError, ModelTimeoutError, milliseconds
-from neuroroute.pipe.limits import limited
+from neuroroute.limits import limited
 from neuroroute.pipe.reply import Clock, Layer, Reply, Send
 from neuroroute.requests import ChatRequest
 
@@ -19,6 +19,7 @@ def deadline(clock: Clock) -> Layer:
         request.deadline = clock.monotonic() + seconds
         limit = limited(seconds)
         whole_ms: float = request.options["total_timeout_ms"] if request.streaming else limit_ms
+        request.limits.append(limit)
         request.total_deadline = limit.due + (whole_ms - limit_ms) / 1000
         try:
             return await send(request)
@@ -43,9 +44,15 @@ def _first_limit(request: ChatRequest) -> tuple[str, float]:
 
 
 def _late(request: ChatRequest, limit: str) -> LMStudioError:
-    if request.queued and not request.failures:  # nothing was sent
-        return ModelBusyError(f"no slot for this model came free within {limit}")
+    if request.waited_for_loading:
+        limit += f" and model_loading_timeout_ms={milliseconds(request.options['model_loading_timeout_ms'])}"
+    if request.queue_length is not None and not request.failures:  # nothing was sent
+        waited = f"behind {request.queue_length} others" if request.queue_length else "as the next in line"
+        return ModelBusyError(
+            f"no slot for this model came free within {limit}; it waited {waited}",
+            details={"queue_length": request.queue_length},
+        )
     awaited = "the first chunk" if request.streaming else "the answer"
     late = ModelTimeoutError(f"{awaited} did not come within {limit}")
-    late.attempts = len(request.failures) + (not request.queued)
+    late.attempts = len(request.failures) + (request.queue_length is None)
     return late

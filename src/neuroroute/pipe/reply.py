@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Protocol, TypeAlias
 
+from neuroroute.errors import LMStudioError
 from neuroroute.requests import ChatRequest
 from neuroroute.responses import StreamingChunk
 from neuroroute.wire.decode import AnswerDecoder
@@ -18,12 +19,22 @@ class Reply(Protocol):
     making of replies never retries an answer that has begun.
     """
 
-    ready: deque[StreamingChunk]
-    """Chunks to take from the left, before more are read."""
-    answer: AnswerDecoder
-    """What is known of the answer as a whole: its model, usage, finish reason."""
-    host: str
     attempts: int
+
+    @property
+    def ready(self) -> deque[StreamingChunk]:
+        """Chunks to take from the left, before more are read."""
+        ...
+
+    @property
+    def answer(self) -> AnswerDecoder:
+        """What is known of the answer as a whole: its model, usage, finish reason."""
+        ...
+
+    @property
+    def host(self) -> str:
+        """Name and port of the host that answers."""
+        ...
 
     async def read(self) -> bool:
         """Waits for more chunks; False when the answer ended and the connection was given back.
@@ -38,6 +49,9 @@ class Reply(Protocol):
 
     def when_over(self, action: Callable[[], None]) -> None:
         """Has the action done once, when the answer has ended, broken off or been left: now, if it has."""
+
+    def when_judged(self, action: Callable[[LMStudioError | None], None]) -> None:
+        """Has the action told once how the answer ended: with the error it broke off with, else with None."""
 
 
 Send: TypeAlias = Callable[[ChatRequest], Awaitable[Reply]]

@@ -8,26 +8,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from random import Random
 
-import msgspec
-
-from neuroroute.errors import LMStudioError, ModelInvalidRequestError
-from neuroroute.jsontypes import is_number
+from neuroroute.errors import (
+    CircuitOpenError,
+    LMStudioError,
+    ModelBusyError,
+    is_loading,
+)
+from neuroroute.pipe.events import BackingOff, Tell
+from neuroroute.pipe.hosts import Hosts
+from neuroroute.pipe.policies import RetryPolicy
 from neuroroute.pipe.reply import Clock, Layer, Reply, Send
 from neuroroute.requests import ChatRequest
 
 DEFAULT_RETRIES = {False: 3, True: 2}
 """``max_retries`` of whole answers and of streams."""
 
-
-class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
-    """How retries wait."""
-
-    max_backoff: float = 30_000
-    """Milliseconds; no back-off of ours is longer (what a server asks for may be)."""
-
-    def __post_init__(self) -> None:
-        if not is_number(self.max_backoff) or not 0 <= self.max_backoff < float("inf"):
-            raise ModelInvalidRequestError("RetryPolicy.max_backoff must be a number of milliseconds of at least 0")
+LOADING_BACKOFF_MS = 5000.0
+"""No longer between two looks at whether a model is loaded by now."""
 
 
 def delay_after(
@@ -37,6 +34,7 @@ def delay_after(
 
     The wait is drawn from 0 to the back-off ("full jitter"), which doubles from attempt to attempt; a server's own word
     (``Retry-After``) wins. Source: https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
+    That a model is still loading is no failure: it is asked again until the deadline.
 
     Args:
         failures: how the attempts so far ended, the last of them last.
@@ -45,21 +43,30 @@ def delay_after(
         random: the source of jitter.
     """
     error = failures[-1]
-    retries = request.options["max_retries"]
-    if retries is None:
-        retries = DEFAULT_RETRIES[request.streaming]
-    if not error.retryable or len(failures) > retries:
+    waiting = is_loading(error)
+    tries = [failure for failure in failures if failure.retryable and is_loading(failure) == waiting]
+    if not error.retryable or not (waiting or len(tries) <= retries_of(request)):
         return None
     if error.retries is not None and sum(type(failure) is type(error) for failure in failures) > error.retries:
         return None
     if error.retry_after_ms is not None:
         return error.retry_after_ms / 1000
-    backoff = request.options["initial_backoff"] * 2.0 ** min(len(failures) - 1, 64)
-    return random.uniform(0, min(backoff, policy.max_backoff)) / 1000
+    cap = min(policy.max_backoff, LOADING_BACKOFF_MS) if waiting else policy.max_backoff
+    backoff = request.options["initial_backoff"] * 2.0 ** min(len(tries) - 1, 64)
+    return random.uniform(0, min(backoff, cap)) / 1000
 
 
-def retry(policy: RetryPolicy, clock: Clock, random: Random) -> Layer:
-    """The layer. A wait that would pass the deadline fails at once, with the server's own error."""
+def retries_of(request: ChatRequest) -> int:
+    """How many attempts there may be after the first."""
+    retries: int | None = request.options["max_retries"]
+    return DEFAULT_RETRIES[request.streaming] if retries is None else retries
+
+
+def retry(policy: RetryPolicy, clock: Clock, random: Random, hosts: Hosts, tell: Tell) -> Layer:
+    """The layer. A wait that would pass the deadline fails at once, with the server's own error.
+
+    So does one for a breaker that has opened, and one that the budget of the host has no token for.
+    """
 
     async def layer(request: ChatRequest, send: Send) -> Reply:
         while True:
@@ -67,13 +74,41 @@ def retry(policy: RetryPolicy, clock: Clock, random: Random) -> Layer:
                 reply = await send(request)
             except LMStudioError as error:
                 request.failures.append(error)
-                error.attempts = len(request.failures)
+                error.attempts = sum(not isinstance(failure, _NOT_SENT) for failure in request.failures)
+                if is_loading(error):
+                    request.wait_for_loading()
                 delay = delay_after(request.failures, request, policy, random)
                 if delay is None or clock.monotonic() + delay >= request.deadline:
                     raise
+                if why_not := _barred(hosts, request, error):
+                    error.hint = f"{error.hint} It was not tried again: {why_not}.".lstrip()
+                    raise
             else:
                 reply.attempts = len(request.failures) + 1
+                hosts.of(request).budget.earn()
                 return reply
+            tell(
+                BackingOff(
+                    host=request.host,
+                    model=request.model,
+                    error=request.failures[-1],
+                    attempt=len(request.failures),
+                    delay_ms=delay * 1000,
+                )
+            )
             await clock.sleep(delay)
 
     return layer
+
+
+_NOT_SENT = (CircuitOpenError, ModelBusyError)
+
+
+def _barred(hosts: Hosts, request: ChatRequest, error: LMStudioError) -> str | None:
+    """Why the host gets no retry; None: it gets one, and it is paid for."""
+    host = hosts.of(request)
+    if host.model(request.model).breaker.refuses:
+        return "too many of the last requests failed"
+    if not is_loading(error) and not host.budget.spend():
+        return "the retry budget of this host is spent"
+    return None

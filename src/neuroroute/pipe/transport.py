@@ -24,8 +24,8 @@ from neuroroute.errors import (
     ModelTimeoutError,
     milliseconds,
 )
-from neuroroute.pipe.events import EventReply
-from neuroroute.pipe.limits import limited
+from neuroroute.limits import limited
+from neuroroute.pipe.eventreply import EventReply
 from neuroroute.pipe.reply import Reply
 from neuroroute.pipe.strangers import STRANGERS, translated
 from neuroroute.requests import ChatRequest
@@ -66,6 +66,10 @@ class WholeReply:
     def when_over(self, action: Callable[[], None]) -> None:
         """It is over."""
         action()
+
+    def when_judged(self, action: Callable[[LMStudioError | None], None]) -> None:
+        """It is whole."""
+        action(None)
 
 
 class _Pool(NamedTuple):
@@ -114,6 +118,7 @@ class Transport:
         if limit is None or not request.streaming:
             return await self._attempt(request)
         first_token = limited(limit / 1000)
+        request.limits.append(first_token)
         try:
             return await self._attempt(request)
         except asyncio.CancelledError as error:
@@ -129,11 +134,24 @@ class Transport:
         Raises:
             LMStudioError: there was no answer.
         """
+        return await self._exchange("GET", url, None, timeout_ms)
+
+    async def post(self, url: str, body: bytes, timeout_ms: float) -> tuple[int, bytes]:
+        """Status and body of what the server answers to this.
+
+        Raises:
+            LMStudioError: there was no answer.
+        """
+        return await self._exchange("POST", url, body, timeout_ms)
+
+    async def _exchange(self, method: str, url: str, body: bytes | None, timeout_ms: float) -> tuple[int, bytes]:
         timer = asyncio.timeout(timeout_ms / 1000)
         try:
             async with (
                 timer,
-                (await self._pool()).kept.get(url, proxy=self._proxy, allow_redirects=False) as response,
+                (await self._pool()).kept.request(
+                    method, url, data=body, proxy=self._proxy, allow_redirects=False
+                ) as response,
             ):
                 return response.status, await self._body(response)
         except LMStudioError:

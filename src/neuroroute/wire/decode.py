@@ -82,6 +82,7 @@ class AnswerDecoder:
         "_splitter",
         "_thought",
         "_whole",
+        "before",
         "began",
         "ended",
         "finish_reason",
@@ -101,6 +102,8 @@ class AnswerDecoder:
         """
         self._put = put
         self.model = ""
+        self.before = ""
+        """Text of an answer that broke off, which this one continues."""
         self.finish_reason: str | None = None
         self.usage: TokenUsage | None = None
         self.stats = Stats()
@@ -293,7 +296,7 @@ class AnswerDecoder:
         calls = [call for at, call in enumerate(folded.tool_calls) if at not in self._salvaged]
         message: dict[str, Any] = {
             "role": "assistant",
-            "content": sent + folded.text[self._split_text :],
+            "content": self.before + sent + folded.text[len(self.before) + self._split_text :],
             "reasoning_content": "",
             self._reasoning_key: "" if self._thought else folded.reasoning,
             "tool_calls": calls,

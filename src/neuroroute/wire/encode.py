@@ -80,11 +80,16 @@ def chat_request(
         notes += shape.notes
         if offer is not None:
             notes.append(_grammar_beside_tools(offer))
+        if options["continue_stream"]:
+            raise ModelInvalidRequestError(
+                "continue_stream and response_format were both given: JSON cannot be gone on with in another answer",
+                hint="Leave one of them out.",
+            )
     if offer and offer.rewritten:
         notes.append(Note("TOOL_CHOICE_REWRITTEN", offer.rewritten))
     model = options["model"] or model
     try:
-        body = _body(model, messages, options, offer, streaming)
+        body = encode_body(model, messages, options, offer, streaming=streaming)
     except UnicodeEncodeError as error:
         raise _not_unicode(prompt, options, messages) from error
     if len(body) > max_bytes:
@@ -111,9 +116,10 @@ def _grammar_beside_tools(offer: Offer) -> Note:
     return Note("TOOLS_BESIDE_FORMAT", "with a response_format the model can hardly call a tool; run_tools does both")
 
 
-def _body(
-    model: str, messages: list[AnyMessage], options: dict[str, Any], offer: Offer | None, streaming: bool
+def encode_body(
+    model: str, messages: list[AnyMessage], options: dict[str, Any], offer: Offer | None, *, streaming: bool
 ) -> bytes:
+    """The body for ``/v1/chat/completions``; messages that were sent before are not encoded again."""
     fields = {name: value for name in _SENT_AS_THEY_ARE if (value := options[name]) is not None}
     if (reasoning := options["reasoning"]) is not None:
         fields["reasoning_effort"] = _EFFORT[reasoning]

@@ -27,6 +27,7 @@ from neuroroute.errors import (
     ModelTimeoutError,
     ModelUnavailableError,
     StreamInterruptedError,
+    UnavailableReason,
 )
 from neuroroute.jsontypes import is_mapping
 
@@ -39,10 +40,21 @@ class _Row(NamedTuple):
     kind: type[LMStudioError]
     retryable: bool | None = None
     hint: str | None = None
+    reason: UnavailableReason | None = None
 
 
-def _row(words: str, kind: type[LMStudioError], retryable: bool | None = None, hint: str | None = None) -> _Row:
-    return _Row(re.compile(words, re.IGNORECASE | re.DOTALL), kind, retryable, hint)
+def _row(
+    words: str,
+    kind: type[LMStudioError],
+    retryable: bool | None = None,
+    hint: str | None = None,
+    reason: UnavailableReason | None = None,
+) -> _Row:
+    return _Row(re.compile(words, re.IGNORECASE | re.DOTALL), kind, retryable, hint, reason)
+
+
+def _unavailable(reason: UnavailableReason, words: str, retryable: bool | None = None, hint: str | None = None) -> _Row:
+    return _row(words, ModelUnavailableError, retryable, hint, reason)
 
 
 _LOAD = "Load a model in LM Studio's developer page, or with `lms load`."
@@ -60,15 +72,15 @@ _ROWS = (
     _row(r"unexpected endpoint or method", ConfigurationError, hint=_URL),
     _row(_CONTEXT_WORDS, ModelContextLengthError),
     _row(r"""invalid model identifier|model (["'].*["'] )?not found""", ModelNotFoundError),
-    _row(r"no models? loaded", ModelUnavailableError, False, _LOAD),
+    _unavailable("no_models", r"no models? loaded", False, _LOAD),
     _row(r"model is not embedding", ModelInvalidRequestError, hint="Ask an embedding model for embeddings."),
-    _row(r"failed to load model.*insufficient system resources", ModelUnavailableError, False, _MEMORY),
-    _row(r"failed to load model.*(out of|enough|unable to allocate) .*memory", ModelUnavailableError, False, _MEMORY),
-    _row(r"failed to load model", ModelUnavailableError),
-    _row(r"model (was )?(reloaded|unloaded)", ModelUnavailableError),
-    _row(r"engine protocol|channel error", ModelUnavailableError),
-    _row(r"model has crashed", ModelUnavailableError),
-    _row(r"^loading model|model is loading", ModelUnavailableError),
+    _unavailable("load_failed", r"failed to load model.*insufficient system resources", False, _MEMORY),
+    _unavailable("load_failed", r"failed to load model.*(out of|enough|unable to allocate) .*memory", False, _MEMORY),
+    _unavailable("load_failed", r"failed to load model"),
+    _unavailable("unloaded", r"model (was )?(reloaded|unloaded)"),
+    _unavailable("engine", r"engine protocol|channel error"),
+    _unavailable("crashed", r"model has crashed"),
+    _unavailable("loading", r"^loading model|model is loading"),
     _row(r"api token is required|malformed lm studio api token", ModelAuthenticationError),
     _row(r"vision add-on is not loaded|image input is not supported", ModelInvalidRequestError, hint=_VISION),
     _row(
@@ -218,6 +230,8 @@ def _known(said: _Said) -> LMStudioError | None:
         error.retryable = row.retryable
     if row.hint is not None:
         error.hint = row.hint
+    if row.reason is not None:
+        error.details = {**said.details, "reason": row.reason}
     if row.kind is ModelContextLengthError:
         error.details = {**said.details, **_numbers(said)}
     return error

@@ -6,8 +6,8 @@ import weakref
 
 import pytest
 
-from neuroroute.pipe import limits
-from neuroroute.pipe.limits import limited
+from neuroroute import limits
+from neuroroute.limits import limited
 
 
 async def within(seconds: float, work: float) -> str:

@@ -9,6 +9,23 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
+from typing import Protocol
+
+
+class _Waiting(Protocol):
+    """What waits in line until it is due."""
+
+    place: float
+    """When it is looked at, on the event loop's clock (seconds)."""
+
+    @property
+    def over(self) -> bool:
+        """It need not be looked at any more."""
+        ...
+
+    def look(self) -> None:
+        """It is due."""
 
 
 class Limit:
@@ -27,9 +44,10 @@ class Limit:
             limit.end()
     """
 
-    __slots__ = ("_cancelled", "_cancelling", "_task", "due")
+    __slots__ = ("_cancelled", "_cancelling", "_task", "due", "place")
 
     def __init__(self, due: float, task: asyncio.Task[object]) -> None:
+        self.place = due
         self.due = due
         """When it passes, on the event loop's clock (seconds)."""
         self._task: asyncio.Task[object] | None = task
@@ -41,11 +59,25 @@ class Limit:
         """What was limited has ended."""
         return self._task is None
 
+    @property
+    def fired(self) -> bool:
+        """It has passed, and the cancellation that it caused is under way."""
+        return self._cancelled
+
     def look(self) -> None:
-        """It is due: the task is cancelled where it waits."""
-        if self._task is not None:
-            self._cancelled = True
-            self._task.cancel()
+        """It is due, unless it was moved meanwhile: the task is cancelled where it waits."""
+        if self._task is None or self._cancelled:
+            return
+        loop = self._task.get_loop()
+        if loop.time() < self.due:
+            loop.call_at(self.due, self.look)
+            return
+        self._cancelled = True
+        self._task.cancel()
+
+    def postpone(self, seconds: float) -> None:
+        """Passes so much later; too late where it has passed."""
+        self.due += seconds
 
     def passed(self) -> bool:
         """Whether the cancellation that was caught is this limit's, and nobody else's; it is taken back then."""
@@ -61,33 +93,60 @@ class Limit:
         self._task = None
 
 
+class Alarm:
+    """Has something done after a while, unless it was ended before."""
+
+    __slots__ = ("_action", "place")
+
+    def __init__(self, due: float, action: Callable[[], None]) -> None:
+        self.place = due
+        self._action: Callable[[], None] | None = action
+
+    @property
+    def over(self) -> bool:
+        """It rang, or was ended."""
+        return self._action is None
+
+    def look(self) -> None:
+        """It is due."""
+        action, self._action = self._action, None
+        if action is not None:
+            action()
+
+    def end(self) -> None:
+        """It need not ring any more."""
+        self._action = None
+
+
 class _Line:
-    """The limits of one duration, first to last."""
+    """Those of one duration, first to last."""
 
     __slots__ = ("_loop", "_seconds", "_timer", "_waiting")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, seconds: float) -> None:
         self._loop = loop
         self._seconds = seconds
-        self._waiting: deque[Limit] = deque()
+        self._waiting: deque[_Waiting] = deque()
         self._timer: asyncio.TimerHandle | None = None
 
-    def join(self, task: asyncio.Task[object]) -> Limit:
+    def due(self) -> float:
+        """When the next one to join is."""
+        return self._loop.time() + self._seconds
+
+    def join(self, one: _Waiting) -> None:
         waiting = self._waiting
         while waiting and waiting[0].over:  # so that the line is as long as there are requests, no longer
             waiting.popleft()
-        limit = Limit(self._loop.time() + self._seconds, task)
-        waiting.append(limit)
+        waiting.append(one)
         if self._timer is None:
-            self._timer = self._loop.call_at(limit.due, self._look)
-        return limit
+            self._timer = self._loop.call_at(one.place, self._look)
 
     def _look(self) -> None:
         now = self._loop.time()
         waiting = self._waiting
-        while waiting and (waiting[0].over or waiting[0].due <= now):
+        while waiting and (waiting[0].over or waiting[0].place <= now):
             waiting.popleft().look()
-        self._timer = self._loop.call_at(waiting[0].due, self._look) if waiting else None
+        self._timer = self._loop.call_at(waiting[0].place, self._look) if waiting else None
 
 
 _MOST_LINES = 64
@@ -102,7 +161,26 @@ def limited(seconds: float) -> Limit:
     """
     task = asyncio.current_task()
     assert task is not None  # noqa: S101 - layers run in tasks
-    loop = task.get_loop()
+    line = _line(task.get_loop(), seconds)
+    limit = Limit(line.due(), task)
+    line.join(limit)
+    return limit
+
+
+def alarmed(seconds: float, action: Callable[[], None]) -> Alarm:
+    """Has the action done on the running event loop.
+
+    Args:
+        seconds: until then.
+        action: what to do, unless the alarm was ended before.
+    """
+    line = _line(asyncio.get_running_loop(), seconds)
+    alarm = Alarm(line.due(), action)
+    line.join(alarm)
+    return alarm
+
+
+def _line(loop: asyncio.AbstractEventLoop, seconds: float) -> _Line:
     lines = _lines.get(loop)
     if lines is None:
         for closed in [other for other in _lines if other.is_closed()]:
@@ -113,4 +191,4 @@ def limited(seconds: float) -> Limit:
         if len(lines) >= _MOST_LINES:  # limits that are computed anew each time; the lines live on with their timers
             lines.clear()
         line = lines[seconds] = _Line(loop, seconds)
-    return line.join(task)
+    return line

@@ -18,7 +18,7 @@ from neuroroute import (
     NetworkError,
     StreamInterruptedError,
 )
-from neuroroute.pipe import events
+from neuroroute.pipe import eventreply
 from neuroroute.simulator import Answer, Simulator, StreamFault
 
 SIX = ["a", "b", "c", "d", "e", "f"]
@@ -128,7 +128,7 @@ async def test_after_the_finish_reason_nothing_is_waited_for_long(
     adapter: LMStudioAdapter, lmstudio: Simulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A server that keeps the connection open after its finish reason does not hold the answer back."""
-    monkeypatch.setattr(events, "AFTER_FINISH_SECONDS", 0.05)
+    monkeypatch.setattr(eventreply, "AFTER_FINISH_SECONDS", 0.05)
     end = b'data: {"model":"llama3","choices":[{"delta":{"content":"a"},"finish_reason":"stop"}]}\n\n'
     lmstudio.answer(
         Answer(
@@ -252,7 +252,7 @@ async def test_a_finish_reason_without_content_is_not_waited_on(
     adapter: LMStudioAdapter, lmstudio: Simulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An answer that ended before it began is known to be empty at once, though the server keeps the connection."""
-    monkeypatch.setattr(events, "AFTER_FINISH_SECONDS", 0.05)
+    monkeypatch.setattr(eventreply, "AFTER_FINISH_SECONDS", 0.05)
     end = b'data: {"model":"llama3","choices":[{"delta":{},"finish_reason":"stop"}]}\n\n'
     hangs = StreamFault("hang", after=1)
     lmstudio.answer(Answer(raw_chunks=[end, b": x\n\n"], content_type="text/event-stream", stream_fault=hangs))

@@ -1,0 +1,148 @@
+"""``continue_stream``: a stream that breaks off is followed by another, in which the model goes on from its text."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable
+
+from neuroroute.errors import LMStudioError
+from neuroroute.messages import AssistantMessage, UserMessage
+from neuroroute.pipe.breaker import COUNTED
+from neuroroute.pipe.events import StreamContinued, Tell
+from neuroroute.pipe.hosts import Hosts
+from neuroroute.pipe.reply import Layer, Reply, Send
+from neuroroute.pipe.retry import retries_of
+from neuroroute.requests import ChatRequest
+from neuroroute.responses import Note, StreamingChunk, estimate_tokens
+from neuroroute.wire.decode import AnswerDecoder
+from neuroroute.wire.encode import encode_body
+
+GO_ON = "Your last message was cut off. Go on exactly where it ends: repeat nothing of it, and say nothing before it."
+"""What the model is asked; LM Studio has no documented way to have it continue a message of its own."""
+
+
+def continuing(hosts: Hosts, tell: Tell) -> Layer:
+    """The layer. A continuation is paid from the host's retry budget, and there are ``max_retries`` at most."""
+
+    def layer(request: ChatRequest, send: Send) -> Awaitable[Reply]:
+        return continued(request, send) if request.options["continue_stream"] and request.streaming else send(request)
+
+    async def continued(request: ChatRequest, send: Send) -> Reply:
+        return ContinuedReply(await send(request), request, send, hosts, tell)
+
+    return layer
+
+
+class ContinuedReply:
+    """A reply, and those that go on from where the one before broke off."""
+
+    def __init__(self, reply: Reply, request: ChatRequest, send: Send, hosts: Hosts, tell: Tell) -> None:
+        self.attempts = reply.attempts
+        self._reply = reply
+        self._request = request
+        self._send = send
+        self._hosts = hosts
+        self._tell = tell
+        self._text: list[str] = []
+        self._has_calls = False
+        self._continuations = 0
+        self._left = False
+        self._note(0)
+
+    @property
+    def ready(self) -> deque[StreamingChunk]:
+        """See :class:`~neuroroute.pipe.reply.Reply`."""
+        return self._reply.ready
+
+    @property
+    def answer(self) -> AnswerDecoder:
+        """What is known of the answer that goes on now."""
+        return self._reply.answer
+
+    @property
+    def host(self) -> str:
+        """The host that answers now."""
+        return self._reply.host
+
+    async def read(self) -> bool:
+        """See :class:`~neuroroute.pipe.reply.Reply`."""
+        known = len(self._reply.ready)
+        try:
+            more = await self._reply.read()
+        except COUNTED as error:
+            self._reply.answer.finish()  # what was held back in case that it was a tag is text, now
+            self._note(known)
+            await self._go_on(error)
+            return True
+        self._note(known)
+        return more
+
+    def close(self) -> None:
+        """See :class:`~neuroroute.pipe.reply.Reply`."""
+        self._left = True
+        self._reply.close()
+
+    def when_over(self, action: Callable[[], None]) -> None:
+        """Over is what answers now."""
+        self._reply.when_over(action)
+
+    def when_judged(self, action: Callable[[LMStudioError | None], None]) -> None:
+        """Judged is what answers now."""
+        self._reply.when_judged(action)
+
+    def _note(self, known: int) -> None:
+        """Keeps what is new of the text, to go on from it."""
+        for chunk in list(self._reply.ready)[known:]:
+            self._text.append(chunk.chunk)
+            self._has_calls = self._has_calls or bool(chunk.tool_calls)
+
+    async def _go_on(self, error: LMStudioError) -> None:
+        """Takes another reply, with what is still to be handed out of this one before it.
+
+        Raises:
+            LMStudioError: there is none: the error itself.
+        """
+        follow_up = self._follow_up()
+        if follow_up is None or not self._hosts.of(self._request).budget.spend():
+            raise error
+        self._continuations += 1
+        try:
+            reply = await self._send(follow_up)
+        except LMStudioError as failure:
+            raise error from failure
+        if self._left:
+            reply.close()
+            raise error
+        reply.answer.before = "".join(self._text)
+        known = len(reply.ready)
+        reply.ready.extendleft(reversed(self._reply.ready))
+        self._reply = reply
+        self.attempts += reply.attempts
+        self._note(len(reply.ready) - known)
+        self._request.notes.append(Note("STREAM_CONTINUED", f"it broke off ({error.message}), and was continued"))
+        self._tell(StreamContinued(host=reply.host, model=self._request.model, error=error))
+
+    def _follow_up(self) -> ChatRequest | None:
+        """The request for the rest; None where that cannot be asked for."""
+        request, text = self._request, "".join(self._text)
+        seconds = request.total_deadline - asyncio.get_running_loop().time()
+        if self._continuations >= retries_of(request) or self._has_calls or not text.strip() or seconds <= 0:
+            return None
+        options = {**request.options, "total_timeout_ms": seconds * 1000}
+        if (most := options["max_tokens"]) > 0:
+            options["max_tokens"] = most - estimate_tokens(text)
+            if options["max_tokens"] < 1:
+                return None
+        messages = [*request.messages, AssistantMessage(content=text), UserMessage(content=GO_ON)]
+        return ChatRequest(
+            model=request.model,
+            messages=messages,
+            body=encode_body(request.model, messages, options, request.offer, streaming=True),
+            streaming=True,
+            options=options,
+            notes=[],
+            offer=request.offer,
+            url=request.url,
+            host=request.host,
+        )

@@ -1,0 +1,51 @@
+"""A host's listing of its models, asked for once by all who need it at the same time."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Awaitable, Callable
+from typing import TypeAlias
+
+from neuroroute.details import ModelDetails
+from neuroroute.errors import LMStudioError
+from neuroroute.pipe.background import Background
+
+ListModels: TypeAlias = Callable[[], Awaitable[list[ModelDetails]]]
+OnListed: TypeAlias = Callable[[list[ModelDetails]], None]
+
+
+class Listings:
+    """What a server lists. Asking never runs a completion and never loads a model."""
+
+    def __init__(self, background: Background, list_models: ListModels, on_listed: OnListed) -> None:
+        self._background = background
+        self._list_models = list_models
+        self._on_listed = on_listed
+        self._listed: list[ModelDetails] = []
+        self._listed_at = self._asked_at = -math.inf
+
+    async def details(self, model_id: str, *, max_age: float = 0.0) -> ModelDetails | None:
+        """What is listed of a model; None where there is no listing, or it is not in it.
+
+        Args:
+            model_id: a key, or the id of an instance.
+            max_age: seconds that may have passed since it was listed.
+        """
+        if time.monotonic() - self._listed_at >= max_age:
+            try:
+                await self._background.result(self, self._list)
+            except LMStudioError:
+                return None
+        return next((model for model in self._listed if model.answers_to(model_id)), None)
+
+    def ask(self, max_age: float) -> None:
+        """Asks in the background, for ``on_listed``, unless it was asked in the last so many seconds."""
+        if time.monotonic() - self._asked_at > max_age:
+            self._background.begin(self, self._list)
+
+    async def _list(self) -> None:
+        self._asked_at = time.monotonic()
+        models = await self._list_models()
+        self._listed, self._listed_at = models, time.monotonic()
+        self._on_listed(models)

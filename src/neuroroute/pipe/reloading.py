@@ -1,0 +1,67 @@
+"""A model that crashed or was unloaded, and that the server does not load by itself, is loaded again: once.
+
+With JIT loading the next attempt loads the model, and nothing is done here. Without, the server says that no model is
+loaded, or that it does not know this one; whoever had answers from it before wants it back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import TypeAlias
+
+from neuroroute.errors import LMStudioError, ModelNotFoundError, ModelUnavailableError
+from neuroroute.pipe.events import ModelReloaded, Tell
+from neuroroute.pipe.hosts import HostedModel, Hosts
+from neuroroute.pipe.reply import Layer, Reply, Send
+from neuroroute.pipe.retry import retries_of
+from neuroroute.requests import ChatRequest
+
+Load: TypeAlias = Callable[[str, str, "int | None", float], Awaitable[None]]
+"""Loads a model: base URL of the host, its key, tokens of context (None: the server's own choice), milliseconds."""
+
+
+def reloading(hosts: Hosts, load: Load, tell: Tell) -> Layer:
+    """The layer. An error that a reload has mended is retryable; the retry layer makes the attempt."""
+
+    async def layer(request: ChatRequest, send: Send) -> Reply:
+        try:
+            reply = await send(request)
+        except (ModelUnavailableError, ModelNotFoundError) as error:
+            if _is_gone(error, hosts.model(request), request) and await reloaded(request, error):
+                error.retryable = True
+            raise
+        hosts.model(request).has_answered = True
+        return reply
+
+    async def reloaded(request: ChatRequest, error: LMStudioError) -> bool:
+        host, model = hosts.of(request), hosts.model(request)
+        details = await host.listings.details(request.model)
+        if details is None or details.source != "v1":
+            return False
+        request.reloaded = True
+        if details.loaded:  # somebody else was faster
+            return True
+        request.wait_for_loading()
+        again = partial(load, host.url, details.key, model.context_length, request.options["model_loading_timeout_ms"])
+        try:
+            await model.loaded_by(again)
+        except LMStudioError as failure:
+            error.hint = f"{error.hint} Loading it again failed: {failure.message}".lstrip()
+            return False
+        tell(ModelReloaded(host=request.host, model=request.model))
+        return True
+
+    return layer
+
+
+def _is_gone(error: LMStudioError, model: HostedModel, request: ChatRequest) -> bool:
+    """Whether the model was there before, is not any more, and the server will not load it by itself."""
+    if request.reloaded or len(request.failures) >= retries_of(request):
+        return False
+    if isinstance(error, ModelUnavailableError) and error.reason != "no_models":
+        return False
+    return model.has_answered or any(
+        isinstance(failure, ModelUnavailableError) and failure.reason in ("crashed", "unloaded")
+        for failure in request.failures
+    )
