@@ -26,6 +26,10 @@ async def load(body: Mapping[str, Any], models: Sequence[SimulatedModel], lifecy
         Refused: The request is wrong, or the load failed.
     """
     check(body, required="model", known=_LOAD_KEYS)
+    for name in ("context_length", "eval_batch_size", "num_experts"):
+        if name in body and (not isinstance(body[name], int) or body[name] < 1):
+            # that it is refused is a guess, and so are the words
+            raise Refused(_invalid("native_value", f"Invalid value for '{name}'", "invalid_value", name))
     asked = str(body["model"])
     model = next((model for model in models if model.key.lower() == asked.lower()), None)
     if model is None:
