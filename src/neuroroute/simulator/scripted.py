@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 Script: TypeAlias = "Callable[[Received], Answer | Fail | str | Awaitable[Answer | Fail | str]]"
 
+_PATHS = {"native": "/api/v1/chat", "responses": "/v1/responses", "embeddings": "/v1/embeddings"}
+"""Where the rows of the catalogue belong that are not chat's."""
+
 
 class Scripted:
     """A queue of answers and failures for chat, failures for other routes, and a script for when the queue is empty."""
@@ -36,11 +39,12 @@ class Scripted:
         self._queue.extend([Answer(answer) if isinstance(answer, str) else answer] * times)
 
     def fail(self, failure: Fail | ErrorCase | str, *, path: str | None = None, times: int = 1) -> None:
-        """Queues a failure for the next chat request, whatever that asks.
+        """Queues a failure for the next request, whatever that asks.
 
         Args:
             failure: The failure, or a row of the catalogue, or its name.
-            path: For the next request to this path instead, as in ``"/api/v1/models"``.
+            path: For which path, as in ``"/api/v1/models"``; None: the one that a row of the catalogue belongs to,
+                else chat, in one queue with its answers.
             times: For how many requests.
 
         Raises:
@@ -48,6 +52,8 @@ class Scripted:
         """
         case = catalogue.case_named(failure) if isinstance(failure, str) else failure
         fail = case if isinstance(case, Fail) else Fail.of(case)
+        if path is None and not isinstance(case, Fail):
+            path = _PATHS.get(case.endpoint)
         queue: deque[Any] = self._queue if path is None else self._failing.setdefault(path, deque())
         queue.extend([fail] * times)
 
