@@ -29,7 +29,7 @@ class Controlled(LoopbackServer):
         self._lifecycle = Lifecycle(self, self._slots, self._spawn)
 
     def load(self, key: str) -> None:
-        """Ends the load of a model that is under way, at once; without one, it is loaded now.
+        """Ends the load of a model that is under way, at once; without one, it is loaded once more.
 
         Raises:
             ValueError: There is no such model.
