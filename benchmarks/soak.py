@@ -19,7 +19,7 @@ from random import Random
 from typing import Any
 
 from neuroroute import LMStudioAdapter, LMStudioError
-from neuroroute.simulator import CATALOGUE, Answer, Fail, Received, Simulator, StreamFault, WholeFault
+from neuroroute.simulator import CATALOGUE, Answer, Fail, Received, SimulatedModel, Simulator, StreamFault, WholeFault
 
 CALLERS = 32
 CANCELLED_SHARE = 0.1
@@ -118,7 +118,8 @@ def sockets() -> int:
 
 async def soak(seconds: float, calls: int, seed: int = 1) -> dict[str, Any]:
     """Runs it; a short run before it, uncounted, brings memory to where it stays."""
-    async with Simulator() as server:
+    # as many slots as callers: it is the client that is measured, not a queue behind it
+    async with Simulator(models=[SimulatedModel("llama3", loaded=True, parallel=CALLERS)]) as server:
         for length, count in ((min(seconds / 4, 15), 500), (seconds, calls)):
             gc.collect()
             server.requests.clear()

@@ -11,14 +11,12 @@ from neuroroute.simulator import Answer, Fail, Simulator, StreamFault
 
 
 async def most_at_once(adapter: LMStudioAdapter, lmstudio: Simulator, calls: int) -> int:
-    inside, most = 0, 0
+    most = 0
 
     async def answer(_: Any) -> Answer:
-        nonlocal inside, most
-        inside += 1
-        most = max(most, inside)
+        nonlocal most
         await asyncio.sleep(0.02)
-        inside -= 1
+        most = max(most, lmstudio.running("llama3") + lmstudio.queued("llama3"))
         return Answer("hello")
 
     lmstudio.script(answer)

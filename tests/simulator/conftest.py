@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ import pytest_asyncio
 from neuroroute.simulator import Simulator
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
 
 class Client:
@@ -37,6 +38,21 @@ class Client:
     async def get(self, server: Any, path: str, **options: Any) -> tuple[int, Any]:
         async with self.session.get(f"{server.origin}{path}", **options) as response:
             return response.status, await response.json()
+
+    async def post(self, server: Any, path: str, body: dict[str, Any]) -> tuple[int, Any]:
+        async with self.session.post(f"{server.origin}{path}", json=body) as response:
+            return response.status, await response.json(content_type=None)
+
+    def begin(self, server: Any, **fields: Any) -> asyncio.Task[tuple[int, Any]]:
+        """A request in a task of its own, whole."""
+        return asyncio.create_task(self.whole(server, **fields))
+
+    @staticmethod
+    async def until(holds: Callable[[], bool]) -> None:
+        """Waits until something holds; a second at most."""
+        async with asyncio.timeout(1):
+            while not holds():
+                await asyncio.sleep(0.001)
 
     @staticmethod
     def events(body: bytes) -> list[Any]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from neuroroute.simulator import CATALOGUE, ErrorCase, Simulator
+from neuroroute.simulator import CATALOGUE, ErrorCase, Simulator, case_named
 
 
 def test_names_are_unique() -> None:
@@ -32,6 +32,25 @@ async def test_a_case_is_answered_word_for_word(server: Simulator, client: Any, 
     async with client.chat(server) as response:
         assert (response.status, await response.read()) == (case.status, case.body)
         assert response.content_type == "application/json"
+
+
+@pytest.mark.parametrize("case", CATALOGUE, ids=str)
+async def test_a_row_is_asked_for_by_its_name(server: Simulator, client: Any, case: ErrorCase) -> None:
+    """Every row of the catalogue is answered by its name, on the route that it belongs to, and there only."""
+    server.fail(case.name)
+    path = {"native": "/api/v1/chat", "responses": "/v1/responses", "embeddings": "/v1/embeddings"}.get(case.endpoint)
+    if path is not None:
+        assert (await client.whole(server))[0] == 200
+    got = await client.post(server, path or "/v1/chat/completions", {"model": "llama3"})
+    assert got == (case.status, json.loads(case.body))
+
+
+def test_an_unknown_name_tells_names_that_are_like_it() -> None:
+    """A name that is no row's is the test's mistake, and those that are like it are told."""
+    with pytest.raises(ValueError, match=r"'crash_nul'; did you mean crash_null, "):
+        Simulator().fail("crash_nul")
+    with pytest.raises(ValueError, match=r"named 'xyzzy'$"):
+        case_named("xyzzy")
 
 
 def test_one_case_is_pretty_printed() -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from neuroroute.simulator import CATALOGUE, Answer, Fail, Received, SimulatedModel, Simulator
+from neuroroute.simulator import CATALOGUE, Answer, Fail, Received, SimulatedModel, Simulator, Unknowns
 
 
 async def test_an_unknown_route_is_a_success(server: Simulator, client: Any) -> None:
@@ -63,7 +63,7 @@ async def test_a_token_is_required(client: Any, header: str | None, message: str
 async def test_a_body_that_is_no_json_is_a_switch(client: Any) -> None:
     """What the server answers to a broken body is for the test to say."""
     async with (
-        Simulator(bad_json=Fail(418, "what?", content_type="text/plain")) as server,
+        Simulator(unknowns=Unknowns(bad_json=Fail(418, "what?", content_type="text/plain"))) as server,
         client.session.post(f"{server.url}/chat/completions", data=b"{") as response,
     ):
         assert (response.status, await response.text()) == (418, "what?")

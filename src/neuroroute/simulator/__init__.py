@@ -18,25 +18,32 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from neuroroute.simulator.answers import Answer, Fail, StreamFault, WholeFault
-    from neuroroute.simulator.catalogue import CATALOGUE, ErrorCase
+    from neuroroute.simulator.catalogue import CATALOGUE, case_named
     from neuroroute.simulator.models import SimulatedModel
+    from neuroroute.simulator.profiles import PROFILES, Profile
     from neuroroute.simulator.received import Received
     from neuroroute.simulator.recorder import Recorder
     from neuroroute.simulator.replay import Replay
     from neuroroute.simulator.server import Simulator
+    from neuroroute.simulator.unknowns import Unknowns
+    from neuroroute.simulator.wordings import ErrorCase
 
 __all__ = [
     "CATALOGUE",
+    "PROFILES",
     "Answer",
     "ErrorCase",
     "Fail",
+    "Profile",
     "Received",
     "Recorder",
     "Replay",
     "SimulatedModel",
     "Simulator",
     "StreamFault",
+    "Unknowns",
     "WholeFault",
+    "case_named",
 ]
 
 _HOME = {
@@ -45,12 +52,16 @@ _HOME = {
     "StreamFault": "answers",
     "WholeFault": "answers",
     "CATALOGUE": "catalogue",
-    "ErrorCase": "catalogue",
+    "ErrorCase": "wordings",
+    "case_named": "catalogue",
     "SimulatedModel": "models",
+    "PROFILES": "profiles",
+    "Profile": "profiles",
     "Received": "received",
     "Recorder": "recorder",
     "Replay": "replay",
     "Simulator": "server",
+    "Unknowns": "unknowns",
 }
 
 

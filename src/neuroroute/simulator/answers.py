@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import msgspec
 
 if TYPE_CHECKING:
-    from neuroroute.simulator.catalogue import ErrorCase
+    from neuroroute.simulator.wordings import ErrorCase
 
 Call: TypeAlias = tuple[str, Mapping[str, Any] | str] | tuple[str, Mapping[str, Any] | str, str]
 """A tool call: its name, its arguments (a string is sent word for word) and, if you need to choose it, its id."""
@@ -27,8 +27,8 @@ class StreamFault:
     """How many deltas are sent first; None: all of them, as ``no_finish`` and ``no_done`` always do."""
     message: str = "The model has crashed without additional information. (Exit code: null)"
     """What the error event says."""
-    done: bool = False
-    """Whether ``[DONE]`` follows the error event: nobody has established what the real server does."""
+    done: bool | None = None
+    """Whether ``[DONE]`` follows the error event; None: as the server's ``Unknowns`` have it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +49,9 @@ class Answer:
 
     text: str = ""
     reasoning: str = field(default="", kw_only=True)
-    reasoning_form: Literal["reasoning_content", "reasoning", "think"] = field(
-        default="reasoning_content", kw_only=True
-    )
-    """The field in which the reasoning comes, or ``think``: inside the content, as ``<think>...</think>``."""
+    reasoning_form: Literal["reasoning_content", "reasoning", "think"] | None = field(default=None, kw_only=True)
+    """The field in which the reasoning comes, or ``think``: inside the content, as ``<think>...</think>``. None: as the
+    version has it, ``reasoning_content`` in the newest."""
     tool_calls: Sequence[Call] = field(default=(), kw_only=True)
     finish_reason: str | None = field(default=None, kw_only=True)
     """None: ``tool_calls`` where there are any, else ``stop``."""
@@ -93,17 +92,9 @@ class Answer:
     stream_fault: StreamFault | None = field(default=None, kw_only=True)
     whole_fault: WholeFault | None = field(default=None, kw_only=True)
 
-    @property
-    def content(self) -> str:
-        """The whole text of the content, think block included."""
-        return "".join(self.content_chunks())
-
     def content_chunks(self) -> list[str]:
-        """The content, delta by delta."""
-        deltas = list(self.chunks) if self.chunks is not None else split(self.text, self.chunk_size)
-        if self.reasoning and self.reasoning_form == "think":
-            return [*split(f"<think>{self.reasoning}</think>", self.chunk_size), *deltas]
-        return deltas
+        """The text, delta by delta; a think block comes before it."""
+        return list(self.chunks) if self.chunks is not None else split(self.text, self.chunk_size)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +123,24 @@ class Fail:
         if isinstance(self.body, bytes):
             return self.body
         return self.body.encode() if isinstance(self.body, str) else msgspec.json.encode(self.body)
+
+
+class Refused(Exception):  # noqa: N818 - a finding, not a fault
+    """A request gets no answer, or not all of it; ``case`` is what the server says instead."""
+
+    def __init__(self, case: ErrorCase | Fail) -> None:
+        super().__init__(str(case))
+        self.case = case
+
+    @property
+    def message(self) -> str:
+        """What an event says of it."""
+        return self.case.payload.decode("utf-8", "replace") if isinstance(self.case, Fail) else self.case.message
+
+    @property
+    def fail(self) -> Fail:
+        """The failure as a response."""
+        return self.case if isinstance(self.case, Fail) else Fail.of(self.case)
 
 
 def split(text: str, size: int | None) -> list[str]:

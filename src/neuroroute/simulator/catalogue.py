@@ -5,109 +5,50 @@ Where a report or the documentation gives a text only in part, so does this: com
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+import difflib
 
-Endpoint: TypeAlias = Literal["chat", "responses", "native", "embeddings"]
-
-
-@dataclass(frozen=True, slots=True)
-class ErrorCase:
-    """One way to fail, as one endpoint of one version words it."""
-
-    name: str
-    status: int
-    body: bytes
-    endpoint: Endpoint = "chat"
-
-    @property
-    def message(self) -> str:
-        """The words without their envelope: what an error event in the middle of a stream would say."""
-        error = json.loads(self.body)["error"]
-        return str(error if isinstance(error, str) else error["message"])
-
-    def __str__(self) -> str:
-        return self.name
-
-
-def text_error(name: str, message: str, *, status: int = 400, endpoint: Endpoint = "chat") -> ErrorCase:
-    """A case whose envelope is ``{"error": "..."}``: failures at run time, and most of validation."""
-    return ErrorCase(name, status, _encode({"error": message}), endpoint)
-
-
-def object_error(
-    name: str,
-    message: str,
-    *,
-    status: int = 400,
-    endpoint: Endpoint = "chat",
-    type: str = "invalid_request_error",  # noqa: A002 - the field's name
-    param: str | None = None,
-    code: str | None = None,
-    pretty: bool = False,
-) -> ErrorCase:
-    """A case whose envelope is ``{"error": {"message", "type", "param", "code"}}``: errors about the model."""
-    body = {"error": {"message": message, "type": type, "param": param, "code": code}}
-    return ErrorCase(name, status, _encode(body, pretty=pretty), endpoint)
-
-
-def _encode(body: dict[str, Any], *, pretty: bool = False) -> bytes:
-    text = json.dumps(body, indent=2) if pretty else json.dumps(body, separators=(",", ":"))
-    return text.encode()
-
-
-# ── Errors that name what was asked: the server makes its own with these ────────────────────────────────────────────
-
-
-def unknown_model(model: str, known: list[str], *, pretty: bool = False) -> ErrorCase:
-    """Two or more models are loaded, and none is the one that was asked for."""
-    message = f'Invalid model identifier "{model}". Please specify a valid downloaded model (e.g., {", ".join(known)}).'
-    name = "unknown_model_pretty" if pretty else "unknown_model"
-    return object_error(name, message, param="model", code="model_not_found", pretty=pretty)
-
-
-def malformed_token(token: str) -> ErrorCase:
-    """A token that is none of this server's."""
-    body = {
-        "error": {
-            "type": "invalid_request",
-            "code": "invalid_api_key",
-            "message": f"Malformed LM Studio API token provided: {token[:10]}****...",
-        }
-    }
-    return ErrorCase("token_malformed", 401, _encode(body))
-
-
-NO_MODELS = "No models loaded. Please load a model in the developer page or use the 'lms load' command."
-_NO_MEMORY = 'Failed to load model "x". Error: Model loading aborted due to insufficient system resources.'
-_CANCELED = 'Failed to load model "x". Error: Operation canceled.'
-_UNAUTHORISED = (
-    "An LM Studio API token is required to make requests to this server, but none was provided using the "
-    "Authorization header using the 'Bearer' scheme"
+from neuroroute.simulator.wordings import (
+    CANCELED,
+    IMAGE_URL,
+    JSON_OBJECT,
+    MALFORMED_MESSAGES,
+    MODEL_RELOADED,
+    MODEL_UNLOADED,
+    NO_MEMORY,
+    NO_MODELS_LOADED,
+    NO_MODELS_LOADED_EARLY,
+    NO_VISION,
+    OVERFLOW_ADVICE,
+    OVERFLOW_BARE,
+    TOKEN_MISSING,
+    TOOL_CHOICE_OBJECT,
+    UNLOADED_IN_QUEUE,
+    ErrorCase,
+    crashed,
+    encode,
+    load_failed,
+    malformed_token,
+    object_error,
+    overflow_early,
+    overflow_n_keep,
+    overflow_without_numbers,
+    text_error,
+    unknown_model,
+    unknown_model_early,
 )
-_OVERFLOW_ADVICE = "Try to load the model with a larger context length, or provide a shorter input"
-_OVERFLOW_BARE = (
-    "The number of tokens to keep from the initial prompt is greater than the context length. " + _OVERFLOW_ADVICE
-)
+
 _OVERFLOW_ENGINE = '{"code":500,"message":"Context size has been exceeded.","type":"server_error"}'
 
 _MODELS = (
     unknown_model("x", ["llama3", "qwen3-8b"]),
     unknown_model("x", ["llama3", "qwen3-8b"], pretty=True),
-    object_error(
-        "unknown_model_0_3_5",
-        'Model "x" not found. Please specify a valid model.',
-        status=404,
-        param="model",
-        code="model_not_found",
-    ),
-    object_error("no_models_loaded", NO_MODELS, param="model"),
-    object_error("no_models_loaded_0_3_5", NO_MODELS, status=404, param="model"),
-    object_error("load_failed_memory", _NO_MEMORY, param="model"),
-    object_error("load_failed_memory_old", _NO_MEMORY, status=404, param="model"),
-    object_error("load_failed_canceled", _CANCELED, param="model"),
-    object_error("load_failed_canceled_old", _CANCELED, status=404, param="model"),
+    unknown_model_early("x", []),
+    NO_MODELS_LOADED,
+    NO_MODELS_LOADED_EARLY,
+    load_failed("x", NO_MEMORY, name="load_failed_memory"),
+    load_failed("x", NO_MEMORY, status=404, name="load_failed_memory_old"),
+    load_failed("x", CANCELED, name="load_failed_canceled"),
+    load_failed("x", CANCELED, status=404, name="load_failed_canceled_old"),
     object_error(
         "native_model_not_found",
         'Model "x" not found.',
@@ -119,12 +60,12 @@ _MODELS = (
 )
 
 _RUNTIME = (
-    text_error("model_reloaded", "Model reloaded."),
-    text_error("model_unloaded", "Model unloaded."),
-    text_error("unloaded_in_queue", "Model was unloaded while the request was still in queue.."),
+    MODEL_RELOADED,
+    MODEL_UNLOADED,
+    UNLOADED_IN_QUEUE,
     text_error("startup_aborted", "Engine protocol startup was aborted"),
-    text_error("crash_null", "The model has crashed without additional information. (Exit code: null)"),
-    text_error("crash_code", "The model has crashed without additional information. (Exit code: 18446744072635812000)"),
+    crashed(None),
+    crashed(18446744072635812000),
     text_error("engine_fetch_failed", "Engine protocol predict request failed: fetch failed"),
     text_error(
         "engine_stream_error",
@@ -143,29 +84,25 @@ _RUNTIME = (
 )
 
 _OVERFLOW = (
-    text_error(
-        "overflow_early",
-        "Trying to keep the first 5228 tokens when context the overflows. However, the model is loaded with context "
-        f"length of only 4096 tokens, which is not enough. {_OVERFLOW_ADVICE}",
-    ),
-    text_error("overflow_n_keep", "Cannot truncate prompt with n_keep (13575) >= n_ctx (4096)"),
+    overflow_early(5228, 4096),
+    overflow_n_keep(13575, 4096),
     text_error(
         "overflow_mid_2026",
         "The number of tokens to keep from the initial prompt is greater than the context length "
-        f"(n_keep: 5228 >= n_ctx: 4096). {_OVERFLOW_ADVICE}",
+        f"(n_keep: 5228 >= n_ctx: 4096). {OVERFLOW_ADVICE}",
     ),
-    text_error("overflow_without_numbers", _OVERFLOW_BARE),
+    overflow_without_numbers(5228, 4096),
     object_error(
-        "responses_overflow", _OVERFLOW_BARE, status=500, endpoint="responses", type="internal_error", code="unknown"
+        "responses_overflow", OVERFLOW_BARE, status=500, endpoint="responses", type="internal_error", code="unknown"
     ),
     object_error(
-        "native_overflow", _OVERFLOW_BARE, status=500, endpoint="native", type="internal_error", code="unknown"
+        "native_overflow", OVERFLOW_BARE, status=500, endpoint="native", type="internal_error", code="unknown"
     ),
     text_error("overflow_exceeded", f"Engine protocol predict stream returned an error: {_OVERFLOW_ENGINE}"),
     ErrorCase(
         "overflow_llama_cpp",
         400,
-        _encode(
+        encode(
             {
                 "error": {
                     "code": 400,
@@ -185,11 +122,7 @@ _OVERFLOW = (
 )
 
 _ACCESS = (
-    ErrorCase(
-        "token_missing",
-        401,
-        _encode({"error": {"type": "invalid_request", "code": "invalid_api_key", "message": _UNAUTHORISED}}),
-    ),
+    TOKEN_MISSING,
     malformed_token("sk-bogus-EXAMPLE"),
     object_error(  # the status is known, its body is a guess
         "token_without_mcp",
@@ -243,19 +176,6 @@ _NATIVE = (
     ),
 )
 
-JSON_OBJECT = text_error("json_object", "'response_format.type' must be 'json_schema' or 'text'")
-TOOL_CHOICE_OBJECT = text_error(
-    "tool_choice_object", "Invalid tool_choice type: 'object'. Supported string values: none, auto, required"
-)
-MALFORMED_MESSAGES = text_error(
-    "malformed_messages",
-    "Invalid 'messages' in payload. Please check the structure of your 'messages' and try again.",
-)
-IMAGE_URL = text_error("image_url", "'url' field must be a base64 encoded image.")
-NO_VISION = text_error("no_vision", "Vision add-on is not loaded, but images were provided")
-NO_MODELS_LOADED = _MODELS[3]
-TOKEN_MISSING = _ACCESS[0]
-
 _VALIDATION = (
     JSON_OBJECT,
     TOOL_CHOICE_OBJECT,
@@ -273,3 +193,18 @@ _VALIDATION = (
 
 CATALOGUE: tuple[ErrorCase, ...] = (*_MODELS, *_RUNTIME, *_OVERFLOW, *_ACCESS, *_NATIVE, *_VALIDATION)
 """Every case, in the order of the facts it was taken from; names are unique."""
+
+_BY_NAME = {case.name: case for case in CATALOGUE}
+
+
+def case_named(name: str) -> ErrorCase:
+    """The row of that name.
+
+    Raises:
+        ValueError: There is none; names that are like it are given.
+    """
+    if name not in _BY_NAME:
+        near = difflib.get_close_matches(name, _BY_NAME, n=3, cutoff=0.5)
+        msg = f"no row of the catalogue is named {name!r}" + (f"; did you mean {', '.join(near)}?" if near else "")
+        raise ValueError(msg)
+    return _BY_NAME[name]

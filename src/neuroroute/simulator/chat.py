@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import zlib
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from neuroroute.simulator.answers import split
+from neuroroute.simulator.events import DONE, error_events, event
 from neuroroute.simulator.loosely import as_array, as_object
 from neuroroute.simulator.sending import Piece, Sending
 
@@ -16,9 +18,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from neuroroute.simulator.answers import Answer, StreamFault
+    from neuroroute.simulator.profiles import ReasoningForm
     from neuroroute.simulator.sending import Ending
-
-_DONE = b"[DONE]"
+    from neuroroute.simulator.style import Style
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +32,25 @@ class Completion:
     id: str
     created: int
     model: str
+    style: Style
+
+    @property
+    def reasoning(self) -> str:
+        """The reasoning, if it was not turned off."""
+        return "" if self.style.silent else self.answer.reasoning
+
+    @property
+    def reasoning_form(self) -> ReasoningForm:
+        """Where the reasoning is put."""
+        return self.answer.reasoning_form or self.style.reasoning_form
+
+    @property
+    def content_chunks(self) -> list[str]:
+        """The content, delta by delta, with a think block if the reasoning is left in it."""
+        answer = self.answer
+        if self.reasoning and self.reasoning_form == "think":
+            return [*split(f"<think>{self.reasoning}</think>", answer.chunk_size), *answer.content_chunks()]
+        return answer.content_chunks()
 
     @property
     def calls(self) -> list[dict[str, Any]]:
@@ -53,11 +74,11 @@ class Completion:
         """What was scripted, else a count of words."""
         if self.answer.usage is not None:
             return self.answer.usage
-        reasoning = _words(self.answer.reasoning)
-        said = "".join(self.answer.content_chunks())
+        reasoning = _words(self.reasoning)
+        said = "".join(self.content_chunks)
         arguments = " ".join(call["function"]["arguments"] for call in self.calls)
-        prompt = sum(_words(text_of(message)) for message in self.request.get("messages", ()))
-        inside = 0 if self.answer.reasoning_form == "think" else reasoning
+        prompt = prompt_tokens(self.request)
+        inside = 0 if self.reasoning_form == "think" else reasoning
         completion = _words(said) + inside + _words(arguments)
         return {
             "prompt_tokens": prompt,
@@ -76,6 +97,7 @@ def whole(completion: Completion) -> Sending:
     body = msgspec.json.encode(_whole_body(completion))
     fault = answer.whole_fault
     sent = body if fault is None else body[: fault.after]
+    style = completion.style
     ending: Ending = "clean" if fault is None or fault.kind == "end" else fault.kind
     return Sending(
         [Piece(sent, answer.delay_first)],
@@ -83,21 +105,19 @@ def whole(completion: Completion) -> Sending:
         content_type=answer.content_type or "application/json; charset=utf-8",
         headers=answer.headers,
         length=len(sent) if ending == "clean" else len(body),
-        delay=answer.delay,
+        delay=answer.delay + style.prefill + style.delta * len([*_said(completion)]),
         ending=ending,
     )
 
 
 def _whole_body(completion: Completion) -> dict[str, Any]:
     answer = completion.answer
-    message: dict[str, Any] = {
-        "role": "assistant",
-        "content": "".join(answer.content_chunks()),
-        "reasoning_content": "",
-        "tool_calls": completion.calls,
-    }
-    if answer.reasoning_form != "think" and answer.reasoning:
-        message[answer.reasoning_form] = answer.reasoning
+    message: dict[str, Any] = {"role": "assistant", "content": "".join(completion.content_chunks)}
+    if completion.style.reasoning_form != "think":
+        message["reasoning_content"] = ""
+    message["tool_calls"] = completion.calls
+    if completion.reasoning_form != "think" and completion.reasoning:
+        message[completion.reasoning_form] = completion.reasoning
     choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": completion.finish_reason}
     return {
         "id": completion.id,
@@ -123,15 +143,17 @@ def streamed(completion: Completion) -> Sending:
     fault = answer.stream_fault
     if fault is not None:
         begun, end, ending = _break(completion, fault, begun, end)
+    style = completion.style
+    early, late = (0.0, style.prefill) if style.headers_before_prefill else (style.prefill, 0.0)
+    pauses = [answer.delay_between + style.delta] * len(begun) + [answer.delay_between] * len(end)
+    if pauses:
+        pauses[0] += answer.delay_first - answer.delay_between + late
     return Sending(
-        [
-            Piece(data, answer.delay_between if number else answer.delay_first)
-            for number, data in enumerate([*begun, *end])
-        ],
+        [Piece(data, pause) for data, pause in zip([*begun, *end], pauses, strict=True)],
         status=answer.status,
         content_type=answer.content_type or "text/event-stream",
         headers=answer.headers,
-        delay=answer.delay,
+        delay=answer.delay + early,
         ending=ending,
     )
 
@@ -149,13 +171,16 @@ def _deltas(completion: Completion) -> Iterator[dict[str, Any]]:
 
 def _said(completion: Completion) -> Iterator[dict[str, Any]]:
     answer = completion.answer
-    if answer.reasoning_form != "think":
-        for piece in split(answer.reasoning, answer.chunk_size):
-            yield {answer.reasoning_form: piece}
-    for piece in answer.content_chunks():
+    if completion.reasoning_form != "think":
+        for piece in split(completion.reasoning, answer.chunk_size):
+            yield {completion.reasoning_form: piece}
+    for piece in completion.content_chunks:
         yield {"content": piece}
     for index, call in enumerate(completion.calls):
         function = call["function"]
+        if not completion.style.profile.argument_fragments:
+            yield {"tool_calls": [{"index": index, **call}]}
+            continue
         yield {"tool_calls": [{"index": index, **call, "function": {"name": function["name"], "arguments": ""}}]}
         for piece in split(function["arguments"], answer.chunk_size or 8):
             yield {"tool_calls": [{"index": index, "function": {"arguments": piece}}]}
@@ -163,9 +188,10 @@ def _said(completion: Completion) -> Iterator[dict[str, Any]]:
 
 def _end(completion: Completion) -> list[bytes]:
     chunks = [_chunk(completion, {}, finish_reason=completion.finish_reason)]
-    if as_object(completion.request.get("stream_options")).get("include_usage"):
+    wanted = as_object(completion.request.get("stream_options")).get("include_usage")
+    if wanted and completion.style.profile.stream_usage:
         chunks.append({**_chunk(completion, {}), "choices": [], "usage": completion.usage})
-    return [_event(completion, data) for data in (*map(msgspec.json.encode, chunks), _DONE)]
+    return [_event(completion, data) for data in (*map(msgspec.json.encode, chunks), DONE)]
 
 
 def _break(
@@ -178,9 +204,9 @@ def _break(
         case "no_finish":
             return list(begun), list(end[-1:]), "clean"
         case "error":
-            said = {"error": {"message": fault.message}, "message": fault.message}
-            event = _event(completion, msgspec.json.encode(said), name="error")
-            return sent, [event, _event(completion, _DONE)] if fault.done else [event], "clean"
+            done = completion.style.done_after_error if fault.done is None else fault.done
+            events = error_events(fault.message, done=done, framed=partial(_event, completion))
+            return sent, events, "clean"
         case "end":
             return sent, [], "clean"
         case "cut" | "reset" | "hang":
@@ -199,13 +225,12 @@ def _chunk(completion: Completion, delta: Mapping[str, Any], *, finish_reason: s
 
 
 def _event(completion: Completion, data: bytes, *, name: str = "") -> bytes:
-    answer = completion.answer
-    line_end = answer.newline.encode()
-    lines = [b"event: " + name.encode()] if name else []
-    lines += [b"data: " + data, b"", b""]
-    if answer.comment is not None:
-        lines = [b": " + answer.comment.encode(), b"", *lines]
-    return line_end.join(lines)
+    return event(data, name=name, newline=completion.answer.newline, comment=completion.answer.comment)
+
+
+def prompt_tokens(body: Mapping[str, Any]) -> int:
+    """How long a prompt is: its words are its tokens here."""
+    return sum(_words(text_of(message)) for message in body.get("messages", ()))
 
 
 def text_of(message: Mapping[str, Any]) -> str:

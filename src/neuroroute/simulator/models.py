@@ -1,14 +1,19 @@
-"""The models that the simulated server has, and its three listings of them."""
+"""The models that the simulated server has, and which of them answers."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from neuroroute.simulator import catalogue
+from neuroroute.simulator.answers import Refused
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
+
+    from neuroroute.simulator.answers import Fail
+    from neuroroute.simulator.profiles import Profile
+    from neuroroute.simulator.wordings import ErrorCase
 
 
 @dataclass(slots=True)
@@ -26,21 +31,98 @@ class SimulatedModel:
     """The settings it lists, the first of them its default; empty: it lists none."""
     max_context_length: int = 32768
     context_length: int = 4096
-    """The context that an instance is loaded with."""
+    """The context that an instance is loaded with, unless the load asked for another. A prompt of so many words, or
+    more, does not fit."""
     parallel: int = 4
+    """How many requests each instance answers at once; the others wait."""
     publisher: str = "neuroroute"
     architecture: str = "llama"
     quantization: str = "Q4_K_M"
     format: Literal["gguf", "mlx"] = "gguf"
     loaded_on_request: bool = False
     """It was loaded by a request for it: such a one makes room for the next."""
+    load_seconds: float = 0.0
+    """How long a load takes; ``math.inf``: until ``simulator.load(key)`` ends it."""
+    load_fails: Fail | ErrorCase | str | None = None
+    """What ends every load instead of success; a string: the server's reason, in the envelope of version and route."""
+    prefill_tokens_per_second: float | None = None
+    """How fast it reads a prompt, in words; None: at once."""
+    tokens_per_second: float | None = None
+    """How fast it answers, in deltas of the stream; None: at once."""
+    _missing: set[int] = field(default_factory=set[int], init=False, repr=False)
+    _configs: dict[str, Mapping[str, Any]] = field(default_factory=dict[str, Any], init=False, repr=False)
+    _loading_since: float | None = field(default=None, init=False, repr=False)
 
     @property
     def instance_ids(self) -> list[str]:
         """The ids of its loaded instances; none when it is not loaded."""
         if not self.loaded:
             return []
-        return [self.key, *(f"{self.key}:{number}" for number in range(2, self.instances + 1))]
+        numbers = [n for n in range(1, self.instances + len(self._missing) + 1) if n not in self._missing]
+        return [self._id(number) for number in numbers]
+
+    @property
+    def load_progress(self) -> float | None:
+        """How far its load is, from 0 to 1; None: it is not being loaded."""
+        if self._loading_since is None:
+            return None
+        if not self.load_seconds:
+            return 1.0
+        return min(1.0, (time.monotonic() - self._loading_since) / self.load_seconds)
+
+    def config(self, instance: str) -> dict[str, Any]:
+        """What an instance is loaded with, as the native listing tells it."""
+        config: dict[str, Any] = {"context_length": self.context_length, "parallel": self.parallel}
+        if self.format == "gguf":
+            config |= {
+                "eval_batch_size": 512,
+                "flash_attention": True,
+                "num_experts": 0,
+                "offload_kv_cache_to_gpu": True,
+            }
+        asked = self._configs.get(instance, {})
+        config |= {name: value for name, value in asked.items() if name in config}
+        if "context_length" in asked:
+            config["context_length"] = min(asked["context_length"], self.max_context_length)
+        return config
+
+    def load_begins(self) -> None:
+        """From now on ``load_progress`` tells of a load."""
+        self._loading_since = time.monotonic()
+
+    def load_ends(self) -> None:
+        """No load is under way any more."""
+        self._loading_since = None
+
+    def add_instance(self, config: Mapping[str, Any]) -> str:
+        """Loads it once more; returns the new instance's id."""
+        if not self.loaded:
+            self.loaded, self.instances = True, 1
+            self._missing.clear()
+            number = 1
+        elif self._missing:
+            number = min(self._missing)
+            self._missing.remove(number)
+            self.instances += 1
+        else:
+            self.instances += 1
+            number = self.instances
+        self._configs[self._id(number)] = config
+        return self._id(number)
+
+    def drop_instance(self, instance: str) -> None:
+        """Unloads one instance; without its last one the model is not loaded."""
+        self._configs.pop(instance, None)
+        if len(self.instance_ids) == 1:
+            self.loaded = self.loaded_on_request = False
+            self.instances = 1
+            self._missing.clear()
+            return
+        self._missing.add(1 if instance == self.key else int(instance.rpartition(":")[2]))
+        self.instances -= 1
+
+    def _id(self, number: int) -> str:
+        return self.key if number == 1 else f"{self.key}:{number}"
 
 
 def default_models() -> list[SimulatedModel]:
@@ -61,126 +143,29 @@ def default_models() -> list[SimulatedModel]:
     ]
 
 
-def resolve(models: Sequence[SimulatedModel], asked: str, *, jit: bool) -> tuple[SimulatedModel, str]:
-    """Finds who answers a chat request, loading it on request where the server does that.
+def resolve(
+    models: Sequence[SimulatedModel], asked: str, *, jit: bool, profile: Profile
+) -> tuple[SimulatedModel, str | None]:
+    """Finds who answers a chat request.
 
     Returns:
-        The model, and the id of the instance that answers.
+        The model, and the id of the instance that answers; None: it has to be loaded first.
 
     Raises:
-        Unresolved: No model answers.
+        Refused: No model answers, in the words of that version.
     """
     llms = [model for model in models if model.type == "llm"]
     loaded = [model for model in llms if model.loaded]
-    for model in llms:
+    for model in loaded:
         if asked in model.instance_ids:
             return model, asked
     known = next((model for model in llms if model.key.lower() == asked.lower()), None)
-    if known and not known.loaded and jit:
-        _load_on_request(known, llms)
     if known and known.loaded:
-        return known, known.key
+        return known, known.instance_ids[0]
+    if known and jit:
+        return known, None
     if len(loaded) == 1:
-        return loaded[0], loaded[0].key
+        return loaded[0], loaded[0].instance_ids[0]
     if loaded:
-        raise Unresolved(catalogue.unknown_model(asked, [model.key for model in llms]))
-    raise Unresolved(catalogue.NO_MODELS_LOADED)
-
-
-class Unresolved(Exception):  # noqa: N818 - a finding, not a fault
-    """No model answers; ``case`` is what the server says then."""
-
-    def __init__(self, case: catalogue.ErrorCase) -> None:
-        super().__init__(case.name)
-        self.case = case
-
-
-def _load_on_request(wanted: SimulatedModel, models: Sequence[SimulatedModel]) -> None:
-    for model in models:
-        if model.loaded_on_request:
-            model.loaded = model.loaded_on_request = False
-    wanted.loaded = wanted.loaded_on_request = True
-
-
-# ── The listings ────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def list_openai(models: Sequence[SimulatedModel], *, jit: bool) -> dict[str, Any]:
-    """``GET /v1/models``: ids only."""
-    data = [
-        {"id": name, "object": "model", "owned_by": "organization_owner"}
-        for model in models
-        for name in _listed_names(model, jit=jit)
-    ]
-    return {"data": data, "object": "list"}
-
-
-def list_v0(models: Sequence[SimulatedModel], *, jit: bool) -> dict[str, Any]:
-    """``GET /api/v0/models``."""
-    data = [_entry_v0(model, name) for model in models for name in _listed_names(model, jit=jit)]
-    return {"data": data, "object": "list"}
-
-
-def one_v0(models: Sequence[SimulatedModel], asked: str, *, jit: bool) -> dict[str, Any] | None:
-    """``GET /api/v0/models/{model}``; None: there is no such model."""
-    entries = list_v0(models, jit=jit)["data"]
-    return next((entry for entry in entries if entry["id"].lower() == asked.lower()), None)
-
-
-def list_v1(models: Sequence[SimulatedModel]) -> dict[str, Any]:
-    """``GET /api/v1/models``: everything on disk, whatever is loaded."""
-    return {"models": [_entry_v1(model) for model in models]}
-
-
-def _listed_names(model: SimulatedModel, *, jit: bool) -> list[str]:
-    return model.instance_ids or ([model.key] if jit else [])
-
-
-def _entry_v0(model: SimulatedModel, name: str) -> dict[str, Any]:
-    kind = "embeddings" if model.type == "embedding" else "vlm" if model.vision else "llm"
-    entry: dict[str, Any] = {
-        "id": name,
-        "object": "model",
-        "type": kind,
-        "publisher": model.publisher,
-        "arch": model.architecture,
-        "compatibility_type": model.format,
-        "quantization": model.quantization,
-        "state": "loaded" if model.loaded else "not-loaded",
-        "max_context_length": model.max_context_length,
-    }
-    if model.loaded:
-        entry["loaded_context_length"] = model.context_length
-    if model.tools:
-        entry["capabilities"] = ["tool_use"]
-    return entry
-
-
-def _entry_v1(model: SimulatedModel) -> dict[str, Any]:
-    config: dict[str, Any] = {"context_length": model.context_length, "parallel": model.parallel}
-    if model.format == "gguf":
-        config |= {"eval_batch_size": 512, "flash_attention": True, "num_experts": 0, "offload_kv_cache_to_gpu": True}
-    entry: dict[str, Any] = {
-        "type": model.type,
-        "publisher": model.publisher,
-        "key": model.key,
-        "display_name": model.key,
-        "architecture": model.architecture,
-        "quantization": {"name": model.quantization, "bits_per_weight": 4},
-        "size_bytes": 4_920_000_000,
-        "params_string": "8B",
-        "loaded_instances": [{"id": name, "config": config} for name in model.instance_ids],
-        "max_context_length": model.max_context_length,
-        "format": model.format,
-        "description": None,
-    }
-    if model.type == "llm":
-        entry["capabilities"] = _capabilities_v1(model)
-    return entry
-
-
-def _capabilities_v1(model: SimulatedModel) -> dict[str, Any]:
-    listed: dict[str, Any] = {"vision": model.vision, "trained_for_tool_use": model.tools}
-    if model.reasoning:
-        listed["reasoning"] = {"allowed_options": list(model.reasoning), "default": model.reasoning[0]}
-    return listed
+        raise Refused(profile.unknown_model(asked, [model.key for model in llms]))
+    raise Refused(profile.no_models_loaded)

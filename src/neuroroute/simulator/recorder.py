@@ -12,7 +12,7 @@ from aiohttp import web
 from yarl import URL
 
 from neuroroute.simulator.recording import Asked, Chunk, Exchange, append, redact, secrets_of
-from neuroroute.simulator.sending import of_json, transmit
+from neuroroute.simulator.sending import Outgoing, of_json
 from neuroroute.simulator.serving import LoopbackServer
 
 if TYPE_CHECKING:
@@ -71,7 +71,9 @@ class Recorder(LoopbackServer):
                 received.method, url, data=body, headers=headers, allow_redirects=False
             )
         except aiohttp.ClientError as error:
-            return await transmit(request, of_json({"error": f"{url.origin()} did not answer: {error}"}, status=502))
+            return await Outgoing(request).send(
+                of_json({"error": f"{url.origin()} did not answer: {error}"}, status=502)
+            )
         async with answer:
             return await self._pass_on(request, received, answer)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from neuroroute.simulator.loosely import as_object
 from neuroroute.simulator.recording import Asked, Exchange, read
-from neuroroute.simulator.sending import Piece, Sending, of_json, transmit
+from neuroroute.simulator.sending import Outgoing, Piece, Sending, of_json
 from neuroroute.simulator.serving import LoopbackServer
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class Replay(LoopbackServer):
             self._recorded[exchange.asked.key].append(exchange)
 
     async def _serve(self, request: web.BaseRequest, received: Received) -> web.StreamResponse:
-        return await transmit(request, self._find(Asked.of(received)))
+        return await Outgoing(request).send(self._find(Asked.of(received)))
 
     def _find(self, asked: Asked) -> Sending:
         recorded = self._recorded.get(asked.key)

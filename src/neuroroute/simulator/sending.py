@@ -67,23 +67,41 @@ def of_fail(fail: Fail) -> Sending:
     )
 
 
-async def transmit(request: web.BaseRequest, sending: Sending) -> web.StreamResponse:
-    """Sends it. Raises ``ConnectionError`` or is cancelled when the client leaves before the end."""
-    response = web.StreamResponse(status=sending.status, headers=dict(sending.headers))
-    response.headers["Content-Type"] = sending.content_type
-    if sending.length is None:
-        response.enable_chunked_encoding()
-    else:
-        response.content_length = sending.length
-    await asyncio.sleep(sending.delay)
-    if not sending.headless:
-        await response.prepare(request)
-        for piece in sending.pieces:
-            # also without a pause: the client gets its turn between two writes
-            await asyncio.sleep(piece.pause)
-            await response.write(piece.data)
-    await _end(request, sending.ending)
-    return response
+class Outgoing:
+    """The response to one request, and how far it came."""
+
+    def __init__(self, request: web.BaseRequest) -> None:
+        self._request = request
+        self._response: web.StreamResponse | None = None
+
+    async def send(self, sending: Sending) -> web.StreamResponse:
+        """Sends it. Raises ``ConnectionError`` or is cancelled when the client leaves before the end."""
+        response = web.StreamResponse(status=sending.status, headers=dict(sending.headers))
+        response.headers["Content-Type"] = sending.content_type
+        if sending.length is None:
+            response.enable_chunked_encoding()
+        else:
+            response.content_length = sending.length
+        await asyncio.sleep(sending.delay)
+        if not sending.headless:
+            self._response = response
+            await response.prepare(self._request)
+            for piece in sending.pieces:
+                # also without a pause: the client gets its turn between two writes
+                await asyncio.sleep(piece.pause)
+                await response.write(piece.data)
+        await _end(self._request, sending.ending)
+        return response
+
+    async def break_off(self, fail: Fail, event: bytes) -> web.StreamResponse:
+        """Ends what was being sent: by a failure in its place, an event in its stream, or a cut of its body."""
+        if self._response is None:
+            return await self.send(of_fail(fail))
+        if self._response.content_type == "text/event-stream":
+            await self._response.write(event)
+        else:
+            await _end(self._request, "cut")
+        return self._response
 
 
 async def _end(request: web.BaseRequest, ending: Ending) -> None:

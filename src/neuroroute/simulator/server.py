@@ -1,131 +1,128 @@
-"""The simulated LM Studio: its routes, and what it was told to answer."""
+"""The simulated LM Studio: its settings and its routes."""
 
 from __future__ import annotations
 
-import inspect
 import itertools
 import time
-from collections import deque
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any
 
-from neuroroute.simulator import catalogue, chat, validation
-from neuroroute.simulator.answers import Answer, Fail
+from neuroroute.simulator import chat, native, validation, wordings
+from neuroroute.simulator.answers import Fail, Refused
+from neuroroute.simulator.controls import Controlled
+from neuroroute.simulator.events import error_events
+from neuroroute.simulator.listings import list_openai, list_v0, list_v1, one_v0
 from neuroroute.simulator.loosely import as_object
-from neuroroute.simulator.models import Unresolved, default_models, list_openai, list_v0, list_v1, one_v0, resolve
-from neuroroute.simulator.sending import of_fail, of_json, transmit
-from neuroroute.simulator.serving import LoopbackServer
+from neuroroute.simulator.models import default_models
+from neuroroute.simulator.profiles import Profile, profile_named
+from neuroroute.simulator.scripted import Scripted
+from neuroroute.simulator.sending import Outgoing, of_fail, of_json
+from neuroroute.simulator.style import style_of
+from neuroroute.simulator.unknowns import Unknowns
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from aiohttp import web
 
     from neuroroute.simulator.models import SimulatedModel
+    from neuroroute.simulator.profiles import Surface
     from neuroroute.simulator.received import Received
     from neuroroute.simulator.sending import Sending
 
-Surface: TypeAlias = Literal["v0", "v1", "greeting"]
-Script: TypeAlias = "Callable[[Received], Answer | Fail | str | Awaitable[Answer | Fail | str]]"
 
-_BAD_JSON = Fail(400, {"error": "Invalid JSON in the request body"})
-
-
-class Simulator(LoopbackServer):
+class Simulator(Scripted, Controlled):
     """A real HTTP server on the loopback that behaves as LM Studio does.
 
     Every attribute may be changed while it runs; the next request sees it.
 
     Args:
         models: What is on its disk; None: one loaded model ``llama3``, one that is not loaded, one for embeddings.
+        profile: The version of LM Studio that it is: a name of ``PROFILES``, or a profile.
+        unknowns: What it does where nobody has established what the real server does.
         jit: Whether a model is loaded by the first request for it. Without, the listings but ``/api/v1`` show only
             loaded models.
-        surfaces: The native APIs that it has; an older server has no ``v1``. Without one, its routes are unknown.
+        auto_evict: Whether a model that is loaded on request takes the place of the one that was loaded so before;
+            None: as the profile has it.
+        surfaces: The native APIs that it has; without one, its routes are unknown. None: as the profile has them.
         api_token: The token that it requires; None: none.
-        bad_json: What it answers to a body that is no JSON; nobody has established what the real server does.
         port: The port to listen on; 0: any free one.
         keepalive_timeout: Seconds after which it closes an idle connection.
+
+    Raises:
+        ValueError: There is no profile of that name.
     """
 
     def __init__(
         self,
         *,
         models: Sequence[SimulatedModel] | None = None,
+        profile: str | Profile = "0.4.25",
+        unknowns: Unknowns | None = None,
         jit: bool = True,
-        surfaces: Collection[Surface] = ("v0", "v1", "greeting"),
+        auto_evict: bool | None = None,
+        surfaces: Collection[Surface] | None = None,
         api_token: str | None = None,
-        bad_json: Fail = _BAD_JSON,
         port: int = 0,
         keepalive_timeout: float = 5.0,
     ) -> None:
-        super().__init__(port=port, keepalive_timeout=keepalive_timeout)
+        Scripted.__init__(self)
+        Controlled.__init__(self, port=port, keepalive_timeout=keepalive_timeout)
+        self.profile = profile_named(profile) if isinstance(profile, str) else profile
         self.models = default_models() if models is None else list(models)
+        self.unknowns = Unknowns() if unknowns is None else unknowns
         self.jit = jit
-        self.surfaces = surfaces
+        self.auto_evict = self.profile.auto_evict if auto_evict is None else auto_evict
+        self.surfaces = self.profile.surfaces if surfaces is None else surfaces
         self.api_token = api_token
-        self.bad_json = bad_json
-        self._queue: deque[Answer | Fail] = deque()
-        self._failing: dict[str, deque[Fail]] = {}
-        self._script: Script | None = None
         self._ids = itertools.count(1)
-
-    # ── What to answer ──────────────────────────────────────────────────────────────────────────────────────────────
-
-    def answer(self, answer: Answer | str = "", *, times: int = 1) -> None:
-        """Queues an answer for the next chat request that the server has nothing against.
-
-        Args:
-            answer: The answer, or its text.
-            times: For how many requests.
-        """
-        self._queue.extend([Answer(answer) if isinstance(answer, str) else answer] * times)
-
-    def fail(self, failure: Fail | catalogue.ErrorCase, *, path: str | None = None, times: int = 1) -> None:
-        """Queues a failure for the next chat request, whatever that asks.
-
-        Args:
-            failure: The failure, or a row of the catalogue.
-            path: For the next request to this path instead, as in ``"/api/v1/models"``.
-            times: For how many requests.
-        """
-        fail = Fail.of(failure) if isinstance(failure, catalogue.ErrorCase) else failure
-        queue: deque[Any] = self._queue if path is None else self._failing.setdefault(path, deque())
-        queue.extend([fail] * times)
-
-    def script(self, script: Script | None) -> None:
-        """Sets a function of the request, sync or async, that is asked whenever the queue is empty.
-
-        Args:
-            script: Returns an answer, its text, or a failure; None: back to the default, an echo.
-        """
-        self._script = script
 
     # ── Routes ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def _serve(self, request: web.BaseRequest, received: Received) -> web.StreamResponse:
-        return await transmit(request, await self._respond(received))
+        outgoing = Outgoing(request)
+        sending = self._at_once(received)
+        if sending is not None:
+            return await outgoing.send(sending)
+        route = (received.method, received.path)
+        try:
+            if route == ("POST", "/v1/chat/completions"):
+                return await self._chat(received, outgoing)
+            if route == ("POST", "/api/v1/models/load") and "v1" in self.surfaces:
+                loaded = await native.load(self._body(received), self.models, self._lifecycle)
+                return await outgoing.send(of_json(loaded))
+            if route == ("POST", "/api/v1/models/unload") and "v1" in self.surfaces:
+                unloaded = native.unload(self._body(received), self.models, self._lifecycle)
+                return await outgoing.send(of_json(unloaded))
+        except Refused as refused:
+            event = b"".join(error_events(refused.message, done=self.unknowns.done_after_error))
+            return await outgoing.break_off(refused.fail, event)
+        # an unknown route is a success to the real server too
+        unknown = f"Unexpected endpoint or method. ({received.method} {received.path})"
+        return await outgoing.send(of_json({"error": unknown}))
 
-    async def _respond(self, received: Received) -> Sending:
-        if failing := self._failing.get(received.path):
-            return of_fail(failing.popleft())
+    def _at_once(self, received: Received) -> Sending | None:
+        """What needs no model: scripted failures, the greeting, a token that is refused, listings."""
+        if failing := self._next_failure(received.path):
+            return of_fail(failing)
         if received.path == "/lmstudio-greeting" and "greeting" in self.surfaces:
             return of_json({"lmstudio": True})
         if refused := self._refused_token(received):
             return of_fail(Fail.of(refused))
-        if (received.method, received.path) == ("POST", "/v1/chat/completions"):
-            return await self._chat(received)
-        listing = self._listing(received.path) if received.method == "GET" else None
-        if listing is not None:
-            return listing
-        # an unknown route is a success to the real server too
-        return of_json({"error": f"Unexpected endpoint or method. ({received.method} {received.path})"})
+        return self._listing(received.path) if received.method == "GET" else None
 
-    def _refused_token(self, received: Received) -> catalogue.ErrorCase | None:
+    def _body(self, received: Received) -> dict[str, Any]:
+        try:
+            return as_object(received.json)
+        except ValueError:
+            raise Refused(self.unknowns.bad_json) from None
+
+    def _refused_token(self, received: Received) -> wordings.ErrorCase | None:
         if self.api_token is None:
             return None
         scheme, _, token = received.headers.get("Authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not token:
-            return catalogue.TOKEN_MISSING
-        return None if token == self.api_token else catalogue.malformed_token(token)
+            return wordings.TOKEN_MISSING
+        return None if token == self.api_token else wordings.malformed_token(token)
 
     def _listing(self, path: str) -> Sending | None:
         if path == "/v1/models":
@@ -142,50 +139,34 @@ class Simulator(LoopbackServer):
 
     # ── Chat ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def _chat(self, received: Received) -> Sending:
-        scripted = self._queue[0] if self._queue else None
-        if isinstance(scripted, Fail):
-            self._queue.popleft()
-            return of_fail(scripted)
-        try:
-            body = as_object(received.json)
-        except ValueError:
-            return of_fail(self.bad_json)
-        found = self._find(body)
-        if isinstance(found, catalogue.ErrorCase):
-            return of_fail(Fail.of(found))
-        said = await self._next_answer(received, body)
-        if isinstance(said, Fail):
-            return of_fail(said)
-        completion = chat.Completion(
-            said,
-            body,
-            id=said.id or f"chatcmpl-{next(self._ids)}",
-            created=int(time.time()) if said.created is None else said.created,
-            model=said.model or found,
-        )
-        streamed = body.get("stream") is True or said.raw_chunks is not None
-        return chat.streamed(completion) if streamed else chat.whole(completion)
-
-    def _find(self, body: Mapping[str, Any]) -> str | catalogue.ErrorCase:
-        """The instance that answers, or why none does."""
+    async def _chat(self, received: Received, outgoing: Outgoing) -> web.StreamResponse:
+        if failure := self._next_chat_failure():
+            return await outgoing.send(of_fail(failure))
+        body = self._body(received)
         if refused := validation.refusal(body):
-            return refused
-        try:
-            model, instance = resolve(self.models, str(body.get("model", "")), jit=self.jit)
-        except Unresolved as unresolved:
-            return unresolved.case
-        return validation.refusal_by(model, body) or instance
-
-    async def _next_answer(self, received: Received, body: Mapping[str, Any]) -> Answer | Fail:
-        if self._queue:
-            return self._queue.popleft()
-        if self._script is None:
-            return Answer(_echo(body))
-        said = self._script(received)
-        if inspect.isawaitable(said):
-            said = await said
-        return Answer(said) if isinstance(said, str) else said
+            raise Refused(refused)
+        model, instance = await self._lifecycle.find(str(body.get("model", "")))
+        context = model.config(instance)["context_length"]
+        if refused := validation.refusal_by(model, body, context, self.profile):
+            raise Refused(refused)
+        most = self.profile.most_parallel or model.parallel
+        unknowns = self.unknowns
+        async with self._slots.hold(
+            instance, min(most, model.parallel), patience=unknowns.queue_seconds, impatient=unknowns.queue_aborted
+        ):
+            said = await self._next_answer(received, _echo(body))
+            if isinstance(said, Fail):
+                return await outgoing.send(of_fail(said))
+            completion = chat.Completion(
+                said,
+                body,
+                id=said.id or f"chatcmpl-{next(self._ids)}",
+                created=int(time.time()) if said.created is None else said.created,
+                model=said.model or instance,
+                style=style_of(model, body, chat.prompt_tokens(body), self.profile, unknowns),
+            )
+            streamed = body.get("stream") is True or said.raw_chunks is not None
+            return await outgoing.send(chat.streamed(completion) if streamed else chat.whole(completion))
 
 
 def _echo(body: Mapping[str, Any]) -> str:

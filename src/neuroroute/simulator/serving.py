@@ -6,17 +6,19 @@ import asyncio
 import itertools
 import threading
 from concurrent.futures import Future
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from aiohttp import web
 
 from neuroroute.simulator.received import Received
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
     from types import TracebackType
 
     from aiohttp.web_protocol import RequestHandler
+
+T = TypeVar("T")
 
 
 class LoopbackServer:
@@ -38,6 +40,7 @@ class LoopbackServer:
         self._server: _Connections | None = None
         self._listener: asyncio.Server | None = None
         self._exchanges: set[asyncio.Task[Any] | None] = set()
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._stopping = False
         self._thread: threading.Thread | None = None
         self._stop_thread: Callable[[], object] | None = None
@@ -100,6 +103,33 @@ class LoopbackServer:
             self._exchanges.discard(task)
             received.end(closed_early=closed_early)
 
+    # ── Its event loop ──────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _spawn(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        """Starts a task that ends when the server does."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._exchanges.add(task)
+        task.add_done_callback(self._exchanges.discard)
+        return task
+
+    def _in_loop(self, act: Callable[[], None]) -> None:
+        """Does something where the server runs, and waits until it is done; at once where it runs here, or nowhere."""
+        if self._loop is None or _running_loop() is self._loop:
+            act()
+            return
+        done: Future[None] = Future()
+
+        def do() -> None:
+            try:
+                act()
+            except BaseException as error:  # noqa: BLE001 - it belongs to who waits below
+                done.set_exception(error)
+            else:
+                done.set_result(None)
+
+        self._loop.call_soon_threadsafe(do)
+        done.result()
+
     # ── Its life ────────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def __aenter__(self) -> Self:
@@ -108,8 +138,8 @@ class LoopbackServer:
         self._server = _Connections(
             self._handle, handler_cancellation=True, keepalive_timeout=self.keepalive_timeout, access_log=None
         )
-        loop = asyncio.get_running_loop()
-        self._listener = await loop.create_server(self._server, "127.0.0.1", self.port)
+        self._loop = asyncio.get_running_loop()
+        self._listener = await self._loop.create_server(self._server, "127.0.0.1", self.port)
         self.port = self._listener.sockets[0].getsockname()[1]
         return self
 
@@ -127,7 +157,7 @@ class LoopbackServer:
         self._server.pre_shutdown()
         await self._server.shutdown(1.0)
         await self._listener.wait_closed()
-        self._server = self._listener = None
+        self._server = self._listener = self._loop = None
 
     def __enter__(self) -> Self:
         ready: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = Future()
@@ -158,6 +188,13 @@ class LoopbackServer:
         if self._stop_thread and self._thread:
             self._stop_thread()
             self._thread.join()
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
 
 
 class _Connections(web.Server):

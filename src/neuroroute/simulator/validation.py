@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from neuroroute.simulator import catalogue
+from neuroroute.simulator import wordings
+from neuroroute.simulator.chat import prompt_tokens
 from neuroroute.simulator.loosely import as_array, as_object
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from neuroroute.simulator.catalogue import ErrorCase
     from neuroroute.simulator.models import SimulatedModel
+    from neuroroute.simulator.profiles import Profile
+    from neuroroute.simulator.wordings import ErrorCase
 
 _PICTURES = ("data:image/png;base64,", "data:image/jpeg;base64,", "data:image/jpg;base64,")
 
@@ -19,19 +21,22 @@ _PICTURES = ("data:image/png;base64,", "data:image/jpeg;base64,", "data:image/jp
 def refusal(body: Mapping[str, Any]) -> ErrorCase | None:
     """What the server says against this request, before it looks for the model; None: nothing."""
     if as_object(body.get("response_format")).get("type") == "json_object":
-        return catalogue.JSON_OBJECT
+        return wordings.JSON_OBJECT
     if isinstance(body.get("tool_choice"), dict):
-        return catalogue.TOOL_CHOICE_OBJECT
+        return wordings.TOOL_CHOICE_OBJECT
     if not _well_formed(body.get("messages")):
-        return catalogue.MALFORMED_MESSAGES
+        return wordings.MALFORMED_MESSAGES
     if any(not url.startswith(_PICTURES) for url in _image_urls(body)):
-        return catalogue.IMAGE_URL
+        return wordings.IMAGE_URL
     return None
 
 
-def refusal_by(model: SimulatedModel, body: Mapping[str, Any]) -> ErrorCase | None:
-    """What this model cannot do of the request; None: nothing."""
-    return catalogue.NO_VISION if not model.vision and any(_image_urls(body)) else None
+def refusal_by(model: SimulatedModel, body: Mapping[str, Any], context: int, profile: Profile) -> ErrorCase | None:
+    """What this model, loaded with such a context, cannot do of the request; None: nothing."""
+    if not model.vision and any(_image_urls(body)):
+        return wordings.NO_VISION
+    tokens = prompt_tokens(body)
+    return profile.overflow(tokens, context) if tokens >= context else None
 
 
 def _well_formed(messages: object) -> bool:

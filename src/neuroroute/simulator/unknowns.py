@@ -1,0 +1,38 @@
+"""What nobody has established of the real server, as switches."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from neuroroute.simulator.answers import Fail
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Unknowns:
+    """One field for each thing that is not known; its default is the guess that we made, and says why.
+
+    A client that is to survive the real server should survive both sides of every switch.
+    """
+
+    done_after_error: bool = False
+    """Whether ``[DONE]`` follows an error event. No: an error is not done, and a client must not wait for more."""
+    bad_json: Fail = field(default_factory=lambda: Fail(400, {"error": "Invalid JSON in the request body"}))
+    """What is answered to a body that is no JSON. A 400 with a string, as for other faults of a request's form."""
+    queue_seconds: float | None = None
+    """After how many seconds in the queue of a model a request is aborted; None: never. It has been seen after very
+    long waits only, so not here unless asked for."""
+    queue_aborted: Fail = field(default_factory=lambda: Fail(400, {"error": "Request timed out in the queue"}))
+    """What such a request is answered. The status is known, the words are ours."""
+    headers_before_prefill: bool = True
+    """Whether a stream's headers are sent before its prompt is read. Yes: so a failure while reading is an event."""
+    leaving_cancels_load: bool = False
+    """Whether a load on request is given up once every request that waits for it has left. No: the load is not the
+    request's, and others find the model loaded."""
+    concurrent_loads_duplicate: bool = False
+    """Whether requests that come while their model loads start loads of their own, and so leave duplicates. It has
+    been seen (#1751), and cannot be always so; no: they wait for the same load."""
+    evict_kills_running: bool = True
+    """Whether a model that makes room for another takes its running predictions with it. It has been seen (#1796)."""
+    crash_keeps_listing: bool = False
+    """Whether the listings go on to show a crashed model as loaded; its requests then get the crash's words again.
+    No: the next requests have been seen to get "No models loaded"."""
