@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable
 from functools import partial
 from random import Random
@@ -54,6 +55,7 @@ class HostedModel:
         """It was there once."""
         self.context_length: int | None = None
         """Tokens that it was last seen loaded with."""
+        self._loaded_at = -math.inf
         self._host = host
         self._slots = host.policy.slots
         self._gates: WeakKeyDictionary[asyncio.AbstractEventLoop, Gate] = WeakKeyDictionary()
@@ -91,7 +93,15 @@ class HostedModel:
         Raises:
             LMStudioError: it could not be loaded.
         """
-        await self._host.policy.background.result(self, load)
+
+        async def loaded() -> None:
+            await load()
+            now = self._host.policy.clock.monotonic()
+            if now - self._loaded_at >= self.breaker.policy.window / 1000:
+                self.breaker.reset()  # what failed for want of it does not count; but a crash loop does
+            self._loaded_at = now
+
+        await self._host.policy.background.result(self, loaded)
 
     def _changed(self, before: BreakerState, after: BreakerState, cause: LMStudioError | None) -> None:
         if after == "open":

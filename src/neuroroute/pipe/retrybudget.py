@@ -2,7 +2,7 @@
 
 Each retry spends a token. A success earns a fifth of one, so that retries are at most a fifth of what succeeds; beside
 that there is a small reserve that comes back with time, so that whoever calls seldom always has his retries.
-Source: the retry budgets of Finagle and Envoy, and the AWS SDKs' token bucket.
+Kin: gRPC's retry throttling (https://github.com/grpc/proposal/blob/master/A6-client-retries.md), the AWS SDKs' retry quota.
 """
 
 from __future__ import annotations
