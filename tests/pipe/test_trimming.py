@@ -80,7 +80,7 @@ async def test_without_any_number_nothing_is_guessed(adapter: LMStudioAdapter, l
 
 
 async def test_a_retry_after_trimming_is_a_retry(adapter: LMStudioAdapter, lmstudio: Simulator) -> None:
-    """An overflow takes no attempt from those after it: failures are retried as often as ever, with the short history."""
+    """An overflow takes no attempt from those after it: the shorter history is retried as often as ever."""
     lmstudio.models[0].context_length = 120
     lmstudio.fail("overflow_mid_2026")
     lmstudio.fail("crash_null", times=3)

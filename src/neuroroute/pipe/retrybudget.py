@@ -2,7 +2,8 @@
 
 Each retry spends a token. A success earns a fifth of one, so that retries are at most a fifth of what succeeds; beside
 that there is a small reserve that comes back with time, so that whoever calls seldom always has his retries.
-Kin: gRPC's retry throttling (https://github.com/grpc/proposal/blob/master/A6-client-retries.md), the AWS SDKs' retry quota.
+Kin: the retry quota of the AWS SDKs, and gRPC's retry throttling
+(https://github.com/grpc/proposal/blob/master/A6-client-retries.md).
 """
 
 from __future__ import annotations
