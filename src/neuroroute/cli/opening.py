@@ -18,6 +18,7 @@ from rich.text import Text
 
 from neuroroute.adapter import LMStudioAdapter
 from neuroroute.cli.choice import DEFAULT_HOST, Choice, Engine, choose, default_model
+from neuroroute.cli.waits import wait_teller
 from neuroroute.details import ModelDetails, same_model
 from neuroroute.errors import ConfigurationError, LMStudioError
 from neuroroute.options import checked
@@ -84,15 +85,18 @@ async def opened(wish: Wish, aside: Console, *, needs_model: bool = True) -> Asy
     """
     options = checked({name: value for name, value in wish.options.items() if value is not None}, "the command line")
     choice = choose(wish.engine, wish.url, os.environ, answers=lm_studio_answers, can_embed=_can_embed)
+    observers = [wait_teller(aside)]
     host = _host(choice, options.get("timeout_ms"))  # first of all: the engine takes its time
     if choice.engine == "embedded":
         async with (
             _embedded(choice, wish.model, aside) as engine,
-            LMStudioAdapter(engine.model_id, base_url=engine.url, **options) as adapter,
+            LMStudioAdapter(engine.model_id, base_url=engine.url, observers=observers, **options) as adapter,
         ):
             yield Line(adapter, urlsplit(engine.url).netloc, "embedded llama.cpp")
         return
-    async with LMStudioAdapter(wish.model or "unsettled", base_url=choice.base_url, **options) as adapter:
+    async with LMStudioAdapter(
+        wish.model or "unsettled", base_url=choice.base_url, observers=observers, **options
+    ) as adapter:
         if needs_model and wish.model is None:
             adapter = adapter.with_model(default_model(await Line(adapter, host).models()))
         yield Line(adapter, host)
