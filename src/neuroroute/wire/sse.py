@@ -71,9 +71,11 @@ class SSEParser:
             self._parts.append(rest)
 
     def _newlines(self, data: bytes) -> bytes:
-        if self._after_cr and data.startswith(b"\n"):  # the second half of a CRLF that the network cut
-            data = data[1:]
-        self._after_cr = data.endswith(b"\r") or (self._after_cr and not data)
+        if not data:
+            return data
+        after_cr, self._after_cr = self._after_cr, data.endswith(b"\r")
+        if after_cr:  # the second half of a CRLF that the network cut
+            data = data.removeprefix(b"\n")
         return data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
 
 
