@@ -31,7 +31,7 @@ class SSEParser:
         """
         if self._mark is not None:
             data = self._mark + data
-            if len(data) < 3 and _MARK.startswith(data):
+            if _MARK.startswith(data):
                 self._mark = data
                 return []
             self._mark = None
@@ -50,7 +50,7 @@ class SSEParser:
         if not data.endswith(b"\n\n"):
             data, _, rest = data.rpartition(b"\n\n")
             self._keep(rest)
-            data += b"\n\n" if data else b""
+            data += b"\n\n"
         if data.startswith(b"data: "):
             events = data[6:-2].split(b"\n\ndata: ")
             if data.count(b"\n") == 2 * len(events):  # each is one line of data, and nothing else came
