@@ -19,9 +19,9 @@ async def test_a_load_answers_what_was_loaded(server: Simulator, client: Any) ->
     assert status == 200
     assert body.pop("load_time_seconds") >= 0
     assert body == {"type": "llm", "instance_id": "qwen3-8b", "status": "loaded"}
-    asked = {"model": "text-embedding-nomic-embed-text-v1.5", "eval_batch_size": 64, "echo_load_config": True}
+    asked = {"model": "text-embedding-nomic-embed-text-v1.5", "context_length": 64, "echo_load_config": True}
     _, body = await client.post(server, LOAD, asked)
-    assert (body["type"], body["load_config"]["eval_batch_size"]) == ("embedding", 64)
+    assert (body["type"], body["load_config"]) == ("embedding", {"context_length": 64})
     assert not server.models[1].loaded_on_request
 
 

@@ -9,6 +9,8 @@ from neuroroute.simulator.serving import LoopbackServer
 from neuroroute.simulator.slots import Slots
 
 if TYPE_CHECKING:
+    from contextlib import AbstractAsyncContextManager
+
     from neuroroute.simulator.models import SimulatedModel
     from neuroroute.simulator.profiles import Profile
     from neuroroute.simulator.unknowns import Unknowns
@@ -95,6 +97,16 @@ class Controlled(LoopbackServer):
     def queued(self, key: str) -> int:
         """How many requests wait for a slot of a model, or of one instance."""
         return self._slots.queued(key)
+
+    def _hold(self, model: SimulatedModel, instance: str) -> AbstractAsyncContextManager[None]:
+        """A slot of an instance, once there is one."""
+        unknowns = self.unknowns
+        return self._slots.hold(
+            instance,
+            self.profile.parallel(model.parallel),
+            patience=unknowns.queue_seconds,
+            impatient=unknowns.queue_aborted,
+        )
 
     def _named(self, key: str) -> tuple[SimulatedModel, list[str]]:
         for model in self.models:

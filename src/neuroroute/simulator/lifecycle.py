@@ -64,8 +64,12 @@ class Lifecycle:
 
     # ── For requests ────────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def find(self, asked: str) -> tuple[SimulatedModel, str]:
+    async def find(self, asked: str, config: Mapping[str, Any] | None = None) -> tuple[SimulatedModel, str]:
         """The model and the instance that answer a request, loaded first where the server does that.
+
+        Args:
+            asked: A model's key or an instance's id.
+            config: What the model is loaded with, if it is.
 
         Raises:
             Refused: There is none.
@@ -74,7 +78,7 @@ class Lifecycle:
             shelf = self._shelf
             model, instance = resolve(shelf.models, asked, jit=shelf.jit, profile=shelf.profile)
             if instance is None:
-                await self._load_on_request(model)
+                await self._load_on_request(model, config or {})
             elif instance in self._crashed:
                 raise Refused(self._crashed[instance])
             else:
@@ -88,12 +92,12 @@ class Lifecycle:
         """
         return await self._wait(self._start(model, on_request=False, config=config))
 
-    async def _load_on_request(self, model: SimulatedModel) -> None:
+    async def _load_on_request(self, model: SimulatedModel, config: Mapping[str, Any]) -> None:
         same = [task for task, load in self._loads.items() if load.model is model]
         if same and not self._shelf.unknowns.concurrent_loads_duplicate:
             await self._wait(same[0])
         else:
-            await self._wait(self._start(model, on_request=True, config={}))
+            await self._wait(self._start(model, on_request=True, config=config))
 
     def _start(self, model: SimulatedModel, *, on_request: bool, config: Mapping[str, Any]) -> asyncio.Task[str]:
         load = _Load(model, on_request, config)

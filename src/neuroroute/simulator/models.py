@@ -72,8 +72,10 @@ class SimulatedModel:
 
     def config(self, instance: str) -> dict[str, Any]:
         """What an instance is loaded with, as the native listing tells it."""
-        config: dict[str, Any] = {"context_length": self.context_length, "parallel": self.parallel}
-        if self.format == "gguf":
+        config: dict[str, Any] = {"context_length": self.context_length}
+        if self.type == "llm":
+            config["parallel"] = self.parallel
+        if self.type == "llm" and self.format == "gguf":
             config |= {
                 "eval_batch_size": 512,
                 "flash_attention": True,

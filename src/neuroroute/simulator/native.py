@@ -35,10 +35,7 @@ async def load(body: Mapping[str, Any], models: Sequence[SimulatedModel], lifecy
     if model is None:
         raise Refused(not_found(asked))
     began = time.monotonic()
-    try:
-        instance = await lifecycle.load(model, {name: body[name] for name in _LOAD_CONFIG if name in body})
-    except Refused as refused:
-        raise Refused(as_native(refused.case)) from None
+    instance = await lifecycle.load(model, {name: body[name] for name in _LOAD_CONFIG if name in body})
     answer: dict[str, Any] = {
         "type": model.type,
         "instance_id": instance,
@@ -96,7 +93,12 @@ def as_native(case: ErrorCase | Fail) -> ErrorCase | Fail:
     """A failure at run time in the envelope of the native routes; a failure given word for word stays as it is."""
     if isinstance(case, Fail) or case.endpoint == "native":
         return case
-    return object_error(case.name, case.message, status=500, endpoint="native", type="internal_error", code="unknown")
+    return native_error(case.name, case.message)
+
+
+def native_error(name: str, message: str) -> ErrorCase:
+    """A failure at run time."""
+    return object_error(name, message, status=500, endpoint="native", type="internal_error", code="unknown")
 
 
 def _invalid(name: str, message: str, code: str, param: str | None) -> ErrorCase:

@@ -53,6 +53,10 @@ class Profile:
     auto_evict: bool
     """Whether loading on request makes room by unloading what was loaded so before. That 0.3.5 does not is a guess."""
 
+    def parallel(self, slots: int) -> int:
+        """How many requests an instance with so many slots answers at once."""
+        return slots if self.most_parallel is None else min(slots, self.most_parallel)
+
 
 _0_3_5 = Profile(
     name="0.3.5",

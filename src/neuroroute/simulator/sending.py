@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from aiohttp import web
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from neuroroute.simulator.answers import Fail
 
@@ -74,24 +74,48 @@ class Outgoing:
         self._request = request
         self._response: web.StreamResponse | None = None
 
+    @property
+    def response(self) -> web.StreamResponse:
+        """What was begun."""
+        assert self._response is not None  # noqa: S101 - what is written has headers
+        return self._response
+
+    @property
+    def begun(self) -> bool:
+        """Whether its headers are out."""
+        return self._response is not None
+
     async def send(self, sending: Sending) -> web.StreamResponse:
         """Sends it. Raises ``ConnectionError`` or is cancelled when the client leaves before the end."""
-        response = web.StreamResponse(status=sending.status, headers=dict(sending.headers))
+        await asyncio.sleep(sending.delay)
+        response = web.StreamResponse()
+        if not sending.headless:
+            response = await self.begin(sending)
+            await self.write(sending.pieces)
+        await _end(self._request, sending.ending)
+        return response
+
+    async def begin(self, sending: Sending) -> web.StreamResponse:
+        """Sends the headers only; what follows is written piece by piece."""
+        self._response = response = web.StreamResponse(status=sending.status, headers=dict(sending.headers))
         response.headers["Content-Type"] = sending.content_type
         if sending.length is None:
             response.enable_chunked_encoding()
         else:
             response.content_length = sending.length
-        await asyncio.sleep(sending.delay)
-        if not sending.headless:
-            self._response = response
-            await response.prepare(self._request)
-            for piece in sending.pieces:
-                # also without a pause: the client gets its turn between two writes
-                await asyncio.sleep(piece.pause)
-                await response.write(piece.data)
-        await _end(self._request, sending.ending)
+        await response.prepare(self._request)
         return response
+
+    async def write(self, pieces: Iterable[Piece]) -> None:
+        """Sends pieces of the body, which has begun."""
+        for piece in pieces:
+            # also without a pause: the client gets its turn between two writes
+            await asyncio.sleep(piece.pause)
+            await self.response.write(piece.data)
+
+    async def end(self, ending: Ending) -> None:
+        """Ends the body in one of the ways in which it goes wrong, or well."""
+        await _end(self._request, ending)
 
     async def break_off(self, fail: Fail, event: bytes) -> web.StreamResponse:
         """Ends what was being sent: by a failure in its place, an event in its stream, or a cut of its body."""

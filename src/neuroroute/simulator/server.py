@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from neuroroute.simulator import chat, native, validation, wordings
 from neuroroute.simulator.answers import Fail, Refused
-from neuroroute.simulator.controls import Controlled
 from neuroroute.simulator.events import error_events
 from neuroroute.simulator.listings import list_openai, list_v0, list_v1, one_v0
 from neuroroute.simulator.loosely import as_object
 from neuroroute.simulator.models import default_models
+from neuroroute.simulator.nativechat import NativeChat
 from neuroroute.simulator.profiles import Profile, profile_named
-from neuroroute.simulator.scripted import Scripted
 from neuroroute.simulator.sending import Outgoing, of_fail, of_json
 from neuroroute.simulator.style import style_of
 from neuroroute.simulator.unknowns import Unknowns
@@ -29,8 +28,10 @@ if TYPE_CHECKING:
     from neuroroute.simulator.received import Received
     from neuroroute.simulator.sending import Sending
 
+_NATIVE = ("/api/v1/chat", "/api/v1/models/load", "/api/v1/models/unload")
 
-class Simulator(Scripted, Controlled):
+
+class Simulator(NativeChat):
     """A real HTTP server on the loopback that behaves as LM Studio does.
 
     Every attribute may be changed while it runs; the next request sees it.
@@ -65,8 +66,7 @@ class Simulator(Scripted, Controlled):
         port: int = 0,
         keepalive_timeout: float = 5.0,
     ) -> None:
-        Scripted.__init__(self)
-        Controlled.__init__(self, port=port, keepalive_timeout=keepalive_timeout)
+        super().__init__(port=port, keepalive_timeout=keepalive_timeout)
         self.profile = profile_named(profile) if isinstance(profile, str) else profile
         self.models = default_models() if models is None else list(models)
         self.unknowns = Unknowns() if unknowns is None else unknowns
@@ -83,22 +83,30 @@ class Simulator(Scripted, Controlled):
         sending = self._at_once(received)
         if sending is not None:
             return await outgoing.send(sending)
-        route = (received.method, received.path)
         try:
-            if route == ("POST", "/v1/chat/completions"):
+            if (received.method, received.path) == ("POST", "/v1/chat/completions"):
                 return await self._chat(received, outgoing)
-            if route == ("POST", "/api/v1/models/load") and "v1" in self.surfaces:
-                loaded = await native.load(self._body(received), self.models, self._lifecycle)
-                return await outgoing.send(of_json(loaded))
-            if route == ("POST", "/api/v1/models/unload") and "v1" in self.surfaces:
-                unloaded = native.unload(self._body(received), self.models, self._lifecycle)
-                return await outgoing.send(of_json(unloaded))
+            if received.method == "POST" and received.path in _NATIVE and "v1" in self.surfaces:
+                return await self._native(received, outgoing)
         except Refused as refused:
             event = b"".join(error_events(refused.message, done=self.unknowns.done_after_error))
             return await outgoing.break_off(refused.fail, event)
         # an unknown route is a success to the real server too
         unknown = f"Unexpected endpoint or method. ({received.method} {received.path})"
         return await outgoing.send(of_json({"error": unknown}))
+
+    async def _native(self, received: Received, outgoing: Outgoing) -> web.StreamResponse:
+        try:
+            if received.path == "/api/v1/chat":
+                if failure := self._next_chat_failure():
+                    return await outgoing.send(of_fail(failure))
+                return await self._native_chat(received, self._body(received), outgoing)
+            body = self._body(received)
+            if received.path == "/api/v1/models/load":
+                return await outgoing.send(of_json(await native.load(body, self.models, self._lifecycle)))
+            return await outgoing.send(of_json(native.unload(body, self.models, self._lifecycle)))
+        except Refused as refused:
+            raise Refused(native.as_native(refused.case)) from None
 
     def _at_once(self, received: Received) -> Sending | None:
         """What needs no model: scripted failures, the greeting, a token that is refused, listings."""
@@ -149,11 +157,7 @@ class Simulator(Scripted, Controlled):
         context = model.config(instance)["context_length"]
         if refused := validation.refusal_by(model, body, context, self.profile):
             raise Refused(refused)
-        most = self.profile.most_parallel or model.parallel
-        unknowns = self.unknowns
-        async with self._slots.hold(
-            instance, min(most, model.parallel), patience=unknowns.queue_seconds, impatient=unknowns.queue_aborted
-        ):
+        async with self._hold(model, instance):
             said = await self._next_answer(received, _echo(body))
             if isinstance(said, Fail):
                 return await outgoing.send(of_fail(said))
@@ -163,7 +167,7 @@ class Simulator(Scripted, Controlled):
                 id=said.id or f"chatcmpl-{next(self._ids)}",
                 created=int(time.time()) if said.created is None else said.created,
                 model=said.model or instance,
-                style=style_of(model, body, chat.prompt_tokens(body), self.profile, unknowns),
+                style=style_of(model, body, chat.prompt_tokens(body), self.profile, self.unknowns),
             )
             streamed = body.get("stream") is True or said.raw_chunks is not None
             return await outgoing.send(chat.streamed(completion) if streamed else chat.whole(completion))

@@ -36,3 +36,8 @@ class Unknowns:
     crash_keeps_listing: bool = False
     """Whether the listings go on to show a crashed model as loaded; its requests then get the crash's words again.
     No: the next requests have been seen to get "No models loaded"."""
+    prefill_ends_twice: bool = False
+    """Whether ``prompt_processing.end`` comes twice in a native stream. It has been seen, and is not always so."""
+    native_error_ends: bool = True
+    """Whether ``chat.end`` with what was generated follows ``error`` in a native stream. Yes, says the documentation;
+    but a stream has been seen to end with neither."""

@@ -126,7 +126,8 @@ def failure(status: int, body: bytes, headers: Mapping[str, str], now: float = 0
         kind = _STATUS.get(status) or _by_hundreds(status)
         error = kind(said.message or f"the server answered {status} without saying why", details=said.details)
         if kind is ConfigurationError:
-            error.message = f"the server redirects to {headers.get('Location', 'another address')}"
+            to = headers.get("Location", "another address").encode("utf-8", "replace").decode()
+            error.message = f"the server redirects to {to}"
             error.hint = "Use that address as base_url."
         elif status in (404, 405):
             error.hint = _URL
@@ -242,16 +243,16 @@ _PROMPT_TOKENS = re.compile(r"(?:n_keep\D{1,3}|keep the first |request \()(\d+)"
 _CONTEXT_LENGTH = re.compile(r"(?:n_ctx\D{1,3}|context length of (?:only )?|context size \()(\d+)")
 
 
-def _numbers(said: _Said) -> dict[str, int]:
-    numbers: dict[str, int] = {}
+def _numbers(said: _Said) -> dict[str, int | None]:
+    """How much was sent and how much fits: from whichever field or wording tells a number of tokens."""
+    numbers: dict[str, int | None] = {}
     for name, words, key in (
         ("prompt_tokens", _PROMPT_TOKENS, "n_prompt_tokens"),
         ("context_length", _CONTEXT_LENGTH, "n_ctx"),
     ):
         found = words.search(said.message)
-        value = said.details.get(key, found and int(found[1]))
-        if isinstance(value, int):
-            numbers[name] = value
+        told = (said.details.get(key), said.details.get(name), int(found[1]) if found else None)
+        numbers[name] = next((value for value in told if type(value) is int and value > 0), None)
     return numbers
 
 

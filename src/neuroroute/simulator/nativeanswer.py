@@ -1,0 +1,168 @@
+"""``POST /api/v1/chat``: what it takes, and an answer as its body and events. Pure: nothing is sent here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from neuroroute.simulator.answers import split
+from neuroroute.simulator.chat import prompt_tokens
+from neuroroute.simulator.events import event
+from neuroroute.simulator.loosely import as_array, as_object
+from neuroroute.simulator.sending import Piece
+from neuroroute.simulator.wordings import object_error
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from neuroroute.simulator.answers import Answer
+    from neuroroute.simulator.models import SimulatedModel
+    from neuroroute.simulator.style import Style
+    from neuroroute.simulator.wordings import ErrorCase
+
+KEYS = (
+    *("model", "input", "system_prompt", "integrations", "stream", "temperature", "top_p", "top_k", "min_p"),
+    *("repeat_penalty", "max_output_tokens", "reasoning", "context_length", "store", "previous_response_id"),
+)
+"""The fields that a request may have; any other is refused."""
+
+
+def messages_of(body: Mapping[str, Any], before: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The request as the messages of a chat, after what was said before."""
+    given = body["input"]
+    parts = [{"type": "text", "content": given}] if isinstance(given, str) else as_array(given)
+    content = [
+        {"type": "image_url", "image_url": {"url": as_object(part).get("data_url", "")}}
+        if as_object(part).get("type") == "image"
+        else {"type": "text", "text": str(as_object(part).get("content", ""))}
+        for part in parts
+    ]
+    system = body.get("system_prompt")
+    first = [{"role": "system", "content": system}] if isinstance(system, str) else []
+    earlier = [message for message in before if not (first and message["role"] == "system")]
+    return [*first, *earlier, {"role": "user", "content": content}]
+
+
+def refused_reasoning(model: SimulatedModel, setting: object) -> ErrorCase | None:
+    """What is said to a setting that the model does not list; None: nothing."""
+    if setting is None or setting in model.reasoning:
+        return None
+    listed = ", ".join(f"'{one}'" for one in model.reasoning)
+    message = f"Reasoning setting '{setting}' is not supported by model '{model.key}'. Supported settings: {listed}."
+    return object_error(
+        "native_reasoning_value",
+        message,
+        endpoint="native",
+        type="invalid_request",
+        param="reasoning",
+        code="invalid_value",
+    )
+
+
+def stale_response(id: str) -> ErrorCase:  # noqa: A002 - the field's name
+    """A response that is not stored, or no more."""
+    message = (
+        f"Could not find stored response for previous_response_id '{id}'. Responses older than 30 days are "
+        "automatically deleted."
+    )
+    return object_error(
+        "native_stale_response", message, endpoint="native", type="invalid_request", param="previous_response_id"
+    )
+
+
+@dataclass(slots=True)
+class Telling:
+    """One answer as it is told: what was said so far is what ``chat.end`` has."""
+
+    instance: str
+    prompt: int
+    response_id: str | None = None
+    load_seconds: float | None = None
+    reasoning: list[str] = field(default_factory=list[str])
+    text: list[str] = field(default_factory=list[str])
+
+    @classmethod
+    def of(cls, instance: str, messages: Sequence[Mapping[str, Any]]) -> Telling:
+        """Nothing was said yet."""
+        return cls(instance, prompt_tokens({"messages": messages}))
+
+    def result(self, style: Style | None, answer: Answer | None) -> dict[str, Any]:
+        """The aggregated answer."""
+        output = [
+            {"type": kind, "content": "".join(said)}
+            for kind, said in (("reasoning", self.reasoning), ("message", self.text))
+            if said
+        ]
+        thought, spoken = (len("".join(said).split()) for said in (self.reasoning, self.text))
+        delta = style.delta if style else 0.0
+        stats: dict[str, Any] = {
+            "input_tokens": self.prompt,
+            "total_output_tokens": thought + spoken,
+            "reasoning_output_tokens": thought,
+            "tokens_per_second": round(1 / delta, 3) if delta else 1000.0,
+            "time_to_first_token_seconds": round((style.prefill if style else 0.0) + delta, 3),
+        }
+        if self.load_seconds is not None:
+            stats["model_load_time_seconds"] = self.load_seconds
+        body: dict[str, Any] = {
+            "model_instance_id": (answer and answer.model) or self.instance,
+            "output": output,
+            "stats": stats,
+        }
+        if self.response_id is not None:
+            body["response_id"] = self.response_id
+        return body
+
+    def deltas(self, answer: Answer, style: Style) -> Iterator[tuple[str, str]]:
+        """What is said, delta by delta: its kind and its text; each is noted when the next is asked for."""
+        reasoning = [] if style.silent else split(answer.reasoning, answer.chunk_size)
+        for kind, pieces, told in (
+            ("reasoning", reasoning, self.reasoning),
+            ("message", answer.content_chunks(), self.text),
+        ):
+            for piece in pieces:
+                yield kind, piece
+                told.append(piece)
+
+
+def named(type: str, **fields: Any) -> bytes:  # noqa: A002 - the field's name
+    """One event of a native stream."""
+    return event(msgspec.json.encode({"type": type, **fields}), name=type)
+
+
+def reading(style: Style, *, twice: bool) -> Iterator[Piece]:
+    """The events while the prompt is read."""
+    yield Piece(named("prompt_processing.start"))
+    yield Piece(named("prompt_processing.progress", progress=0.0))
+    yield Piece(named("prompt_processing.progress", progress=0.5), style.prefill / 2)
+    yield Piece(named("prompt_processing.progress", progress=1.0), style.prefill / 2)
+    for _ in range(2 if twice else 1):
+        yield Piece(named("prompt_processing.end"))
+
+
+def saying(telling: Telling, answer: Answer, style: Style) -> Iterator[Piece]:
+    """The events while the answer is told, up to what its fault lets through."""
+    fault = answer.stream_fault
+    open_kind = ""
+    pause = answer.delay_first + style.delta
+    for number, (kind, piece) in enumerate(telling.deltas(answer, style)):
+        if fault is not None and fault.after == number:
+            return
+        if kind != open_kind:
+            if open_kind:
+                yield Piece(named(f"{open_kind}.end"))
+            yield Piece(named(f"{kind}.start"))
+            open_kind = kind
+        yield Piece(named(f"{kind}.delta", content=piece), pause)
+        pause = answer.delay_between + style.delta
+    if open_kind:
+        yield Piece(named(f"{open_kind}.end"))
+
+
+def error_event(case: ErrorCase) -> bytes:
+    """A failure as an event."""
+    said = as_object(as_object(msgspec.json.decode(case.body)).get("error"))
+    fields = {name: said[name] for name in ("type", "message", "code", "param") if said.get(name) is not None}
+    return named("error", error=fields)
