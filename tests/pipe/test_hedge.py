@@ -40,6 +40,7 @@ async def test_a_late_answer_is_asked_for_a_second_time(
     await lmstudio.requests[0].wait_ended(1)
     assert lmstudio.requests[0].closed_early
     assert repr(hedging._core.host.budget) == "<RetryBudget 9.2 retries left>"
+    assert repr(hedging.breaker) == "<Breaker closed, 0 of 1 failed>"  # who was not taken did not fail
     assert repr(hedging._core.host.model("llama3").gate) == "<Gate 0 of 4 slots taken, 0 waiting>"
 
 
