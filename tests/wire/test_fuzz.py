@@ -1,5 +1,6 @@
-"""Whatever a server sends: arbitrary bytes, recorded streams with mutations, and JSON of the right shape with wrong
-types. ``make fuzz`` tries many more examples of the same.
+"""Whatever a server may send: arbitrary bytes, recorded streams with mutations, JSON with wrong types.
+
+``make fuzz`` tries many more examples of the same.
 """
 
 from __future__ import annotations
@@ -57,7 +58,9 @@ NESTED = st.one_of(st.integers(1, 30), st.integers(600, 1100)).map(lambda depth:
 ODD = st.one_of(
     st.sampled_from([b"null", b"true", b"false", b"0", b"-1", b"1e999", b"-1e308", b"NaN", b"Infinity", b"2.5", b"{}"]),
     st.sampled_from([b"1" * 400, b"1" * 5000, b'""', b'" "', b'"\xff"', b"[]", b"[[]]", b"[{}]", b"[null]"]),
-    st.sampled_from([b'"\\ud83d"', b'"\\ude00"', b'"\\ud83d\\ude00"', b'"\\ude00\\ud83d"', b'"\xed\xa0\xbd"', b'"\\u00"']),
+    st.sampled_from(
+        [b'"\\ud83d"', b'"\\ude00"', b'"\\ud83d\\ude00"', b'"\\ude00\\ud83d"', b'"\xed\xa0\xbd"', b'"\\u00"']
+    ),
     st.text(max_size=12).map(lambda text: json.dumps(text).encode()),
     st.integers().map(lambda number: b"%d" % number),
     NESTED,
@@ -66,7 +69,9 @@ PIECES = st.one_of(
     ODD,
     st.binary(max_size=6),
     st.sampled_from([b"\r", b"\n", b"\r\n", b"\n\n", b"\r\r", b"data: ", b"data", b":", b"\xef\xbb\xbf", b"[DONE]"]),
-    st.sampled_from([b"{", b"}", b"[", b"]", b'"', b"\\", b",", b"<think>", b"</think>", b"<tool_call>", b"`", b"\x00"]),
+    st.sampled_from(
+        [b"{", b"}", b"[", b"]", b'"', b"\\", b",", b"<think>", b"</think>", b"<tool_call>", b"`", b"\x00"]
+    ),
 )
 
 
@@ -102,7 +107,9 @@ def listed(items: SearchStrategy[bytes]) -> SearchStrategy[bytes]:
 TEXT = st.sampled_from([piece.encode() for piece in re.findall(r"\w+|\W", "".join(CALLS_AS_TEXT))]).map(
     lambda piece: json.dumps(piece.decode()).encode()
 ) | st.sampled_from([json.dumps(text).encode() for text in CALLS_AS_TEXT])
-NESTED_CALL = NESTED.map(lambda deep: json.dumps(f'<tool_call>{{"name":"weather","arguments":{deep.decode()}}}').encode())
+NESTED_CALL = NESTED.map(
+    lambda deep: json.dumps(f'<tool_call>{{"name":"weather","arguments":{deep.decode()}}}').encode()
+)
 NUMBER = st.sampled_from([b"0", b"1", b"2"])
 CALL = with_fields(
     index=NUMBER,
@@ -112,7 +119,11 @@ CALL = with_fields(
     ),
 )
 DELTA = with_fields(
-    content=TEXT | NESTED_CALL, reasoning_content=TEXT, reasoning=TEXT, tool_calls=listed(CALL), role=st.just(b'"assistant"')
+    content=TEXT | NESTED_CALL,
+    reasoning_content=TEXT,
+    reasoning=TEXT,
+    tool_calls=listed(CALL),
+    role=st.just(b'"assistant"'),
 )
 CHOICE = with_fields(delta=DELTA, message=DELTA, finish_reason=st.just(b'"stop"'))
 MEASURES = with_fields(prompt_tokens=NUMBER, total_tokens=NUMBER, prompt_ms=NUMBER, tokens_per_second=NUMBER)
@@ -129,7 +140,21 @@ PAYLOAD = with_fields(
 )
 LINES = st.lists(
     st.sampled_from(
-        [b"\r", b"\n", b"\r\n", b"\n\n", b"data", b":", b" ", b"a", b"data: b", b"event: c", b"\xef\xbb\xbf", b"\xef", b""]
+        [
+            b"\r",
+            b"\n",
+            b"\r\n",
+            b"\n\n",
+            b"data",
+            b":",
+            b" ",
+            b"a",
+            b"data: b",
+            b"event: c",
+            b"\xef\xbb\xbf",
+            b"\xef",
+            b"",
+        ]
     ),
     max_size=20,
 ).map(b"".join)
@@ -195,14 +220,21 @@ def test_the_parser_remembers_no_more_than_its_limit(body: bytes, cuts: list[int
 
 WORDS = st.sampled_from([case.body for case in CATALOGUE])
 FAILED = st.one_of(
-    st.binary(max_size=60), mutated([case.body for case in CATALOGUE]), PAYLOAD, SAID, ODD, WORDS.map(lambda body: body * 3)
+    st.binary(max_size=60),
+    mutated([case.body for case in CATALOGUE]),
+    PAYLOAD,
+    SAID,
+    ODD,
+    WORDS.map(lambda body: body * 3),
 )
 DATES = ["Wed, 01 Apr 2026 12:00:00 GMT", "Wed, 01 Apr 2026 12:00:00 -0000", "1 Jan 0001 00:00 +9999", "Feb 30 2026"]
 VALUES = st.one_of(
     st.text(st.characters(), max_size=30),
     st.floats().map(str),
     st.integers().map(str),
-    st.sampled_from(["9" * 400, "9" * 5000, "1e308", "-1e308", "nan", "-inf", "1_0", " 7 ", "\u0661", "\udc80", "true"]),
+    st.sampled_from(
+        ["9" * 400, "9" * 5000, "1e308", "-1e308", "nan", "-inf", "1_0", " 7 ", "\u0661", "\udc80", "true"]
+    ),
     mutated([date.encode() for date in DATES]).map(lambda date: date.decode("ascii", "surrogateescape")),
 )
 HEADERS = st.dictionaries(
