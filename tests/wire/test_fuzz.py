@@ -9,10 +9,12 @@ import json
 import math
 import pickle
 import re
+from bisect import bisect_left
 from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -206,7 +208,7 @@ def test_the_parser_remembers_no_more_than_its_limit(body: bytes, cuts: list[int
     try:
         for piece in cut(body, cuts):
             found += parser.feed(piece)
-            assert sum(map(len, parser._parts)) + len(parser._mark or b"") <= max(limit, 2)
+            assert sum(map(len, parser._parts)) + len(parser._mark or b"") <= max(limit, 3)
     except MalformedResponseError:
         assert len(body) > limit
         assert sum(map(len, parser._parts)) <= limit
@@ -245,6 +247,7 @@ HEADERS = st.dictionaries(
 def check(error: LMStudioError) -> None:
     """A failure can be told, written, sent to another process, and waited for."""
     assert type(error) is not LMStudioError
+    assert error.message.strip()
     assert isinstance(error, LMStudioError)
     assert str(error).encode()
     assert repr(error).encode()
@@ -317,6 +320,7 @@ EVENT = st.one_of(PAYLOAD, PAYLOAD, with_fields(choices=listed(CHOICE)), mutated
 @example([b'{"model":"\xff","choices":[{"delta":{"content":"a"}}]}'], False)
 @example([b'{"model":"\\ud83d","choices":[{"delta":{"content":"a"}}]}'], False)
 @example([b'{"\xff":1,"choices":[{"delta":{"content":"a"}}]}'], False)
+@example([b"[DONE]", b'{"choices":[{"delta":{"content":"a"}}]}'], False)
 @example([b'{"choices":[]}', b'{"\xff":1,"choices":[],"usage":{}}'], False)
 def test_every_event_is_an_answer_or_a_typed_error(events: list[bytes], with_tools: bool) -> None:
     """Events give chunks or our error, raw can be read afterwards, and batches of events make no difference."""
@@ -341,3 +345,37 @@ def test_a_stream_is_the_same_answer_however_cut(body: bytes, cuts: list[int], w
         return decode([parser.feed(piece) for piece in pieces], with_tools=with_tools)
 
     assert answered(cut(body, cuts)) == answered([body])
+
+
+def decodes(depth: int) -> bool:
+    try:
+        msgspec.json.decode(b"[" * depth + b"]" * depth)
+    except RecursionError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        '{"choices":[{"delta":{"content":"a"}}],"model":%s}',
+        '{"choices":[{"delta":{"content":"a"}}],"usage":%s}',
+        '{"choices":[{"delta":{"tool_calls":[{"index":%s,"function":{"name":"weather","arguments":"{"}}]}}]}',
+        '{"choices":[{"delta":{"tool_calls":[{"id":%s,"function":{"name":"weather"}}]}}]}',
+        '{"choices":[{"delta":{"tool_calls":[{"function":{"name":"weather","arguments":%s}}]}}]}',
+        '{"choices":[{"delta":{"content":"<tool_call>{\\"name\\":\\"weather\\",\\"arguments\\":{\\"a\\":%s}}</tool_call>"}}]}',
+        '{"error":{"message":"no","details":%s}}',
+        '{"error":%s}',
+        "%s",
+    ],
+)
+def test_nesting_at_the_edge_of_the_stack(shape: str) -> None:
+    """JSON that just decodes, and cannot be handled a few calls deeper, is an answer or a typed error all the same."""
+    edge = bisect_left(range(1 << 17), True, key=lambda depth: not decodes(depth))
+    for depth in range(edge - 16, edge + 2):
+        body = (shape % ("[" * depth + "]" * depth)).encode()
+        for with_tools in (False, True):
+            decode([[body, body]], with_tools=with_tools)
+            decode([[body]], with_tools=with_tools, is_whole=True)
+        check(failure(400, body, {}))
+        check(failure_in_success(body))
