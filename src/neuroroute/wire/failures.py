@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Set
+from collections.abc import Collection, Mapping
 from email.utils import parsedate_to_datetime
 from typing import Any, NamedTuple
 
@@ -199,10 +199,10 @@ _MOST = 2000
 
 
 def _text(value: Any) -> str:
-    return str(value)[:_MOST] if _is_shallow(value) else ""
+    return str(value)[:_MOST].strip() if _is_shallow(value) else ""
 
 
-def _details(said: Mapping[str, Any], keys: Set[str]) -> dict[str, Any]:
+def _details(said: Mapping[str, Any], keys: Collection[str]) -> dict[str, Any]:
     return {key: value for key, value in said.items() if key in keys and value is not None and _is_shallow(value)}
 
 
