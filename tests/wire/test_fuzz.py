@@ -1,5 +1,6 @@
-"""Whatever a server sends: arbitrary bytes, recorded streams with mutations, and JSON of the right shape with wrong
-types. ``make fuzz`` tries many more examples of the same.
+"""Whatever a server may send: arbitrary bytes, recorded streams with mutations, JSON with wrong types.
+
+``make fuzz`` tries many more examples of the same.
 """
 
 from __future__ import annotations
@@ -8,10 +9,12 @@ import json
 import math
 import pickle
 import re
+from bisect import bisect_left
 from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -57,7 +60,9 @@ NESTED = st.one_of(st.integers(1, 30), st.integers(600, 1100)).map(lambda depth:
 ODD = st.one_of(
     st.sampled_from([b"null", b"true", b"false", b"0", b"-1", b"1e999", b"-1e308", b"NaN", b"Infinity", b"2.5", b"{}"]),
     st.sampled_from([b"1" * 400, b"1" * 5000, b'""', b'" "', b'"\xff"', b"[]", b"[[]]", b"[{}]", b"[null]"]),
-    st.sampled_from([b'"\\ud83d"', b'"\\ude00"', b'"\\ud83d\\ude00"', b'"\\ude00\\ud83d"', b'"\xed\xa0\xbd"', b'"\\u00"']),
+    st.sampled_from(
+        [b'"\\ud83d"', b'"\\ude00"', b'"\\ud83d\\ude00"', b'"\\ude00\\ud83d"', b'"\xed\xa0\xbd"', b'"\\u00"']
+    ),
     st.text(max_size=12).map(lambda text: json.dumps(text).encode()),
     st.integers().map(lambda number: b"%d" % number),
     NESTED,
@@ -66,7 +71,9 @@ PIECES = st.one_of(
     ODD,
     st.binary(max_size=6),
     st.sampled_from([b"\r", b"\n", b"\r\n", b"\n\n", b"\r\r", b"data: ", b"data", b":", b"\xef\xbb\xbf", b"[DONE]"]),
-    st.sampled_from([b"{", b"}", b"[", b"]", b'"', b"\\", b",", b"<think>", b"</think>", b"<tool_call>", b"`", b"\x00"]),
+    st.sampled_from(
+        [b"{", b"}", b"[", b"]", b'"', b"\\", b",", b"<think>", b"</think>", b"<tool_call>", b"`", b"\x00"]
+    ),
 )
 
 
@@ -102,7 +109,9 @@ def listed(items: SearchStrategy[bytes]) -> SearchStrategy[bytes]:
 TEXT = st.sampled_from([piece.encode() for piece in re.findall(r"\w+|\W", "".join(CALLS_AS_TEXT))]).map(
     lambda piece: json.dumps(piece.decode()).encode()
 ) | st.sampled_from([json.dumps(text).encode() for text in CALLS_AS_TEXT])
-NESTED_CALL = NESTED.map(lambda deep: json.dumps(f'<tool_call>{{"name":"weather","arguments":{deep.decode()}}}').encode())
+NESTED_CALL = NESTED.map(
+    lambda deep: json.dumps(f'<tool_call>{{"name":"weather","arguments":{deep.decode()}}}').encode()
+)
 NUMBER = st.sampled_from([b"0", b"1", b"2"])
 CALL = with_fields(
     index=NUMBER,
@@ -112,7 +121,11 @@ CALL = with_fields(
     ),
 )
 DELTA = with_fields(
-    content=TEXT | NESTED_CALL, reasoning_content=TEXT, reasoning=TEXT, tool_calls=listed(CALL), role=st.just(b'"assistant"')
+    content=TEXT | NESTED_CALL,
+    reasoning_content=TEXT,
+    reasoning=TEXT,
+    tool_calls=listed(CALL),
+    role=st.just(b'"assistant"'),
 )
 CHOICE = with_fields(delta=DELTA, message=DELTA, finish_reason=st.just(b'"stop"'))
 MEASURES = with_fields(prompt_tokens=NUMBER, total_tokens=NUMBER, prompt_ms=NUMBER, tokens_per_second=NUMBER)
@@ -129,7 +142,21 @@ PAYLOAD = with_fields(
 )
 LINES = st.lists(
     st.sampled_from(
-        [b"\r", b"\n", b"\r\n", b"\n\n", b"data", b":", b" ", b"a", b"data: b", b"event: c", b"\xef\xbb\xbf", b"\xef", b""]
+        [
+            b"\r",
+            b"\n",
+            b"\r\n",
+            b"\n\n",
+            b"data",
+            b":",
+            b" ",
+            b"a",
+            b"data: b",
+            b"event: c",
+            b"\xef\xbb\xbf",
+            b"\xef",
+            b"",
+        ]
     ),
     max_size=20,
 ).map(b"".join)
@@ -181,7 +208,7 @@ def test_the_parser_remembers_no_more_than_its_limit(body: bytes, cuts: list[int
     try:
         for piece in cut(body, cuts):
             found += parser.feed(piece)
-            assert sum(map(len, parser._parts)) + len(parser._mark or b"") <= max(limit, 2)
+            assert sum(map(len, parser._parts)) + len(parser._mark or b"") <= max(limit, 3)
     except MalformedResponseError:
         assert len(body) > limit
         assert sum(map(len, parser._parts)) <= limit
@@ -195,14 +222,21 @@ def test_the_parser_remembers_no_more_than_its_limit(body: bytes, cuts: list[int
 
 WORDS = st.sampled_from([case.body for case in CATALOGUE])
 FAILED = st.one_of(
-    st.binary(max_size=60), mutated([case.body for case in CATALOGUE]), PAYLOAD, SAID, ODD, WORDS.map(lambda body: body * 3)
+    st.binary(max_size=60),
+    mutated([case.body for case in CATALOGUE]),
+    PAYLOAD,
+    SAID,
+    ODD,
+    WORDS.map(lambda body: body * 3),
 )
 DATES = ["Wed, 01 Apr 2026 12:00:00 GMT", "Wed, 01 Apr 2026 12:00:00 -0000", "1 Jan 0001 00:00 +9999", "Feb 30 2026"]
 VALUES = st.one_of(
     st.text(st.characters(), max_size=30),
     st.floats().map(str),
     st.integers().map(str),
-    st.sampled_from(["9" * 400, "9" * 5000, "1e308", "-1e308", "nan", "-inf", "1_0", " 7 ", "\u0661", "\udc80", "true"]),
+    st.sampled_from(
+        ["9" * 400, "9" * 5000, "1e308", "-1e308", "nan", "-inf", "1_0", " 7 ", "\u0661", "\udc80", "true"]
+    ),
     mutated([date.encode() for date in DATES]).map(lambda date: date.decode("ascii", "surrogateescape")),
 )
 HEADERS = st.dictionaries(
@@ -213,6 +247,7 @@ HEADERS = st.dictionaries(
 def check(error: LMStudioError) -> None:
     """A failure can be told, written, sent to another process, and waited for."""
     assert type(error) is not LMStudioError
+    assert error.message.strip()
     assert isinstance(error, LMStudioError)
     assert str(error).encode()
     assert repr(error).encode()
@@ -285,6 +320,7 @@ EVENT = st.one_of(PAYLOAD, PAYLOAD, with_fields(choices=listed(CHOICE)), mutated
 @example([b'{"model":"\xff","choices":[{"delta":{"content":"a"}}]}'], False)
 @example([b'{"model":"\\ud83d","choices":[{"delta":{"content":"a"}}]}'], False)
 @example([b'{"\xff":1,"choices":[{"delta":{"content":"a"}}]}'], False)
+@example([b"[DONE]", b'{"choices":[{"delta":{"content":"a"}}]}'], False)
 @example([b'{"choices":[]}', b'{"\xff":1,"choices":[],"usage":{}}'], False)
 def test_every_event_is_an_answer_or_a_typed_error(events: list[bytes], with_tools: bool) -> None:
     """Events give chunks or our error, raw can be read afterwards, and batches of events make no difference."""
@@ -309,3 +345,37 @@ def test_a_stream_is_the_same_answer_however_cut(body: bytes, cuts: list[int], w
         return decode([parser.feed(piece) for piece in pieces], with_tools=with_tools)
 
     assert answered(cut(body, cuts)) == answered([body])
+
+
+def decodes(depth: int) -> bool:
+    try:
+        msgspec.json.decode(b"[" * depth + b"]" * depth)
+    except RecursionError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        '{"choices":[{"delta":{"content":"a"}}],"model":%s}',
+        '{"choices":[{"delta":{"content":"a"}}],"usage":%s}',
+        '{"choices":[{"delta":{"tool_calls":[{"index":%s,"function":{"name":"weather","arguments":"{"}}]}}]}',
+        '{"choices":[{"delta":{"tool_calls":[{"id":%s,"function":{"name":"weather"}}]}}]}',
+        '{"choices":[{"delta":{"tool_calls":[{"function":{"name":"weather","arguments":%s}}]}}]}',
+        '{"choices":[{"delta":{"content":"<tool_call>{\\"name\\":\\"weather\\",\\"arguments\\":{\\"a\\":%s}}</tool_call>"}}]}',
+        '{"error":{"message":"no","details":%s}}',
+        '{"error":%s}',
+        "%s",
+    ],
+)
+def test_nesting_at_the_edge_of_the_stack(shape: str) -> None:
+    """JSON that just decodes, and cannot be handled a few calls deeper, is an answer or a typed error all the same."""
+    edge = bisect_left(range(1 << 17), True, key=lambda depth: not decodes(depth))
+    for depth in range(edge - 16, edge + 2):
+        body = (shape % ("[" * depth + "]" * depth)).encode()
+        for with_tools in (False, True):
+            decode([[body, body]], with_tools=with_tools)
+            decode([[body]], with_tools=with_tools, is_whole=True)
+        check(failure(400, body, {}))
+        check(failure_in_success(body))

@@ -142,12 +142,14 @@ class AnswerDecoder:
         return self.ended or self.finish_reason is not None
 
     def events(self, events: list[bytes]) -> None:  # noqa: C901 - the hottest loop there is; calls would cost a third
-        """Puts the chunks of these events of a stream.
+        """Puts the chunks of these events of a stream; nothing after ``[DONE]`` belongs to it.
 
         Raises:
             LMStudioError: an event tells of a failure or does not decode; the chunks before it were put.
         """
         put, model = self._put, self.model
+        if self.ended:
+            return
         for data in events:
             if len(data) <= _SHORT:
                 if data == b"[DONE]":
