@@ -15,6 +15,8 @@ REFILL_SECONDS = 60.0
 """How long an empty reserve takes to be full again."""
 EARNED_AT_MOST = 100.0
 """A long good time does not pay for a flood of retries."""
+_ROUNDING = 1e-9
+"""Ten fifths of a token add up to a little less than two."""
 
 
 class RetryBudget:
@@ -42,9 +44,9 @@ class RetryBudget:
     def spend(self) -> bool:
         """Takes a token for a retry; False where there is none."""
         self._refill()
-        if self._tokens < 1:
+        if self._tokens < 1 - _ROUNDING:
             return False
-        self._tokens -= 1
+        self._tokens = max(self._tokens - 1, 0.0)
         return True
 
     def earn(self) -> None:
