@@ -26,7 +26,7 @@ def test_controls_work_from_the_tests_thread(lmstudio: Simulator) -> None:
         said.append(json.load(caught.value))
         caught.value.close()
 
-    lmstudio.answer(Answer("late", delay=5))
+    lmstudio.answer(Answer("late", delay=60))
     asking = threading.Thread(target=ask)
     asking.start()
     until = time.monotonic() + 2
@@ -53,6 +53,15 @@ def test_one_instance_is_unloaded() -> None:
     assert server.models[0].instance_ids == ["a", "a:3"]
     server.unload("a")
     assert (server.models[0].instance_ids, server.models[0].loaded) == ([], False)
+
+
+def test_a_model_taken_down_by_hand_starts_anew() -> None:
+    """What was unloaded of a model is forgotten when the model as a whole was set to not loaded."""
+    server = Simulator(models=[SimulatedModel("a", loaded=True, instances=3)])
+    server.models[0].drop_instance("a")
+    server.models[0].loaded = False
+    server.load("a")
+    assert server.models[0].instance_ids == ["a"]
 
 
 @pytest.mark.parametrize("control", ["load", "unload", "reload", "crash", "evict"])

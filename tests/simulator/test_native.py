@@ -32,7 +32,9 @@ async def test_loading_again_makes_a_duplicate(server: Simulator, client: Any) -
     assert await client.post(server, UNLOAD, {"instance_id": "llama3"}) == (200, {"instance_id": "llama3"})
     assert server.models[0].instance_ids == ["llama3:2", "llama3:3"]
     assert (await client.whole(server))[1]["model"] == "llama3:2"
-    assert (await client.post(server, LOAD, {"model": "llama3"}))[1]["instance_id"] == "llama3"
+    await client.post(server, UNLOAD, {"instance_id": "llama3:2"})
+    for name in ("llama3", "llama3:2", "llama3:4"):
+        assert (await client.post(server, LOAD, {"model": "llama3"}))[1]["instance_id"] == name
 
 
 async def test_too_long_a_context_is_the_maximum(server: Simulator, client: Any) -> None:
@@ -88,7 +90,7 @@ async def test_a_load_that_fails_has_the_native_envelope(server: Simulator, clie
 async def test_unloading_one_instance_leaves_loads_alone(server: Simulator, client: Any) -> None:
     """An instance that is unloaded ends its own answers, and no load of the same model."""
     server.models[0].load_seconds = math.inf
-    server.answer(Answer("late", delay=5))
+    server.answer(Answer("late", delay=60))
     loading = asyncio.create_task(client.post(server, LOAD, {"model": "llama3"}))
     running = client.begin(server)
     await client.until(lambda: server.running("llama3") == 1 and server.models[0].load_progress is not None)

@@ -78,6 +78,8 @@ async def test_it_remembers(server: Simulator, client: Any) -> None:
     for _ in range(2):
         events = await told(client, server, input="three", previous_response_id=first["response_id"])
         assert events[-1]["result"]["stats"]["input_tokens"] == 2 + 2 + 4 + 1
+    other = {"input": "three", "previous_response_id": first["response_id"], "system_prompt": "be very long please"}
+    assert (await told(client, server, **other))[-1]["result"]["stats"]["input_tokens"] == 4 + 2 + 4 + 1
     again = {"model": "llama3", "input": "x", "previous_response_id": events[-1]["result"]["response_id"]}
     assert (await client.post(server, PATH, again))[1]["stats"]["input_tokens"] == 9 + 3 + 1
     status, body = await client.post(server, PATH, {"model": "llama3", "input": "x", "previous_response_id": "resp_x"})
@@ -162,7 +164,7 @@ async def test_a_load_that_fails_is_an_event(client: Any, ends: bool) -> None:
 
 async def test_a_crash_in_a_stream(server: Simulator, client: Any) -> None:
     """A crash ends a stream with an error and with what was said so far."""
-    server.answer(Answer("one two three", delay_between=5))
+    server.answer(Answer("one two three", delay_between=60))
     asked = {"model": "llama3", "input": "x", "stream": True}
     async with client.session.post(f"{server.origin}{PATH}", json=asked) as response:
         await response.content.readuntil(b'"content":"one"}\n\n')
@@ -235,15 +237,18 @@ async def test_it_waits_for_a_slot(client: Any) -> None:
         assert types(await waiting)[-1] == "chat.end"
 
 
-async def test_who_leaves_while_it_loads(client: Any) -> None:
-    """A client that leaves during the load has closed early, and the load goes on."""
-    async with Simulator(models=[SimulatedModel("a", load_seconds=math.inf)]) as server:
+@pytest.mark.parametrize("cancels", [False, True])
+async def test_who_leaves_while_it_loads(client: Any, cancels: bool) -> None:
+    """A client that leaves during the load has closed early; the load goes on or is given up, as the switch says."""
+    unknowns = Unknowns(leaving_cancels_load=cancels)
+    async with Simulator(models=[SimulatedModel("a", load_seconds=math.inf)], unknowns=unknowns) as server:
         asking = asyncio.create_task(told(client, server, model="a"))
         await client.until(lambda: server.models[0].load_progress is not None)
         asking.cancel()
         await server.requests[0].wait_ended()
         assert server.requests[0].closed_early
-        assert server.models[0].load_progress == 0.0
+        await asyncio.sleep(0.005)
+        assert server.models[0].load_progress == (None if cancels else 0.0)
 
 
 async def test_without_jit_it_loads_nothing(client: Any) -> None:

@@ -133,7 +133,7 @@ async def test_an_answer_may_say_otherwise(client: Any) -> None:
 async def test_how_many_at_once(client: Any, profile: str, most: int) -> None:
     """Before 0.4.0 one request at a time is answered."""
     async with Simulator(profile=profile) as server:
-        server.answer(Answer("late", delay=5), times=5)
+        server.answer(Answer("late", delay=60), times=5)
         asking = [client.begin(server) for _ in range(5)]
         await client.until(lambda: server.running("llama3") + server.queued("llama3") == 5)
         assert server.running("llama3") == most

@@ -58,7 +58,7 @@ async def test_who_leaves_the_queue_takes_no_answer(client: Any) -> None:
 async def test_each_instance_has_its_own_slots(client: Any) -> None:
     """A further instance is asked by its id, and does not wait for the first."""
     async with Simulator(models=[SimulatedModel("a", loaded=True, instances=2, parallel=1)]) as server:
-        server.answer(Answer("late", delay=5))
+        server.answer(Answer("late", delay=60))
         busy = client.begin(server, model="a")
         await client.until(lambda: server.running("a") == 1)
         assert (await client.whole(server, model="a:2"))[1]["model"] == "a:2"
@@ -166,3 +166,17 @@ async def test_leaving_wins_over_an_unload(first: str) -> None:
     with pytest.raises(asyncio.CancelledError):
         await task
     assert slots.running("a") == 0
+
+
+async def test_an_end_that_comes_twice_is_one(client: Any) -> None:
+    """A second unload of an answer that is ending changes nothing: it fails as it was told first."""
+    async with Simulator(models=[SimulatedModel("a", loaded=True, instances=1)]) as server:
+
+        def twice(_: Any) -> str:
+            server.unload("a")
+            server.models[0].loaded = True
+            server.crash("a")
+            return "never"
+
+        server.script(twice)
+        assert await client.whole(server, model="a") == (400, {"error": "Model unloaded."})

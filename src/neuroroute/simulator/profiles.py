@@ -51,7 +51,7 @@ class Profile:
     """A limit over ``SimulatedModel.parallel``: one request at a time before 0.4.0, whose listing was the first to
     tell ``parallel``. A guess."""
     auto_evict: bool
-    """Whether loading on request makes room by unloading what was loaded so before. That 0.3.5 does not is a guess."""
+    """Whether loading on request makes room by unloading what was loaded so before: from 0.3.9 (its release notes)."""
 
     def parallel(self, slots: int) -> int:
         """How many requests an instance with so many slots answers at once."""
