@@ -23,6 +23,10 @@ from neuroroute.responses import fold
 from neuroroute.simulator.answers import Answer, StreamFault
 from neuroroute.simulator.catalogue import CATALOGUE
 from neuroroute.simulator.chat import Completion, streamed, whole
+from neuroroute.simulator.models import SimulatedModel
+from neuroroute.simulator.profiles import PROFILES
+from neuroroute.simulator.style import style_of
+from neuroroute.simulator.unknowns import Unknowns
 from neuroroute.wire.decode import AnswerDecoder
 from neuroroute.wire.failures import failure, failure_in_success, retry_after_ms
 from neuroroute.wire.sse import SSEParser
@@ -46,9 +50,9 @@ ANSWERS = (
     Answer("a b c", stats={"tokens_per_second": 3.5}, usage={"prompt_tokens": 1, "completion_tokens": 2}),
     *(Answer(text, chunk_size=7) for text in CALLS_AS_TEXT),
 )
-COMPLETIONS = [
-    Completion(answer, {"stream_options": {"include_usage": True}}, "c1", 1764000000, "llama3") for answer in ANSWERS
-]
+ASKED = {"stream_options": {"include_usage": True}}
+STYLE = style_of(SimulatedModel("llama3"), ASKED, 0, PROFILES["0.4.25"], Unknowns())
+COMPLETIONS = [Completion(answer, ASKED, "c1", 1764000000, "llama3", STYLE) for answer in ANSWERS]
 STREAMS = [b"".join(piece.data for piece in streamed(completion).pieces) for completion in COMPLETIONS]
 BODIES = [b"".join(piece.data for piece in whole(completion).pieces) for completion in COMPLETIONS]
 EVENTS = [line[6:] for body in STREAMS for line in body.splitlines() if line.startswith(b"data: ")]

@@ -5,6 +5,8 @@ Words of theirs that may show a URL are left out: a proxy's holds its password.
 
 from __future__ import annotations
 
+import re
+
 import aiohttp
 
 from neuroroute.errors import (
@@ -32,9 +34,9 @@ def translated(error: Exception, connect_timeout_ms: float = 0) -> LMStudioError
         why = "it refused" if isinstance(error, aiohttp.ClientHttpProxyError) else "no connection to it"
         return NetworkError(f"the proxy cannot be used: {why}", hint="Check proxy=..., or leave it out.")
     if isinstance(error, aiohttp.ClientConnectorDNSError):
-        return NetworkError(f"the host is unknown: {error}", hint="Check the host in base_url.")
+        return NetworkError(f"the host {error.host!r} is unknown", hint="Check the host in base_url.")
     if isinstance(error, aiohttp.ClientConnectorError):
-        return NetworkError(f"connecting failed: {error}")
+        return NetworkError(f"no connection to {error.host}:{error.port}: {_why_not(error.os_error)}")
     if isinstance(error, aiohttp.ClientPayloadError):
         return NetworkError("the answer was cut short")
     if isinstance(error, aiohttp.ServerDisconnectedError | OSError | aiohttp.ClientConnectionError):
@@ -44,3 +46,15 @@ def translated(error: Exception, connect_timeout_ms: float = 0) -> LMStudioError
     if isinstance(error, aiohttp.ClientError):
         return MalformedResponseError(f"what answered does not speak HTTP as it should: {type(error).__name__}")
     return ConfigurationError("the request cannot be sent", hint="Check base_url, proxy and extra_headers.")
+
+
+_REFUSED = frozenset(("61", "111", "1225", "10061"))
+"""What macOS, Linux and Windows call a refused connection."""
+
+
+def _why_not(error: OSError) -> str:
+    """In words; where several addresses were tried, the system has one error for all of them."""
+    numbers = {str(error.errno), *re.findall(r"(?:Errno|WinError) (\d+)", str(error))} - {"None"}
+    if numbers and numbers <= _REFUSED:
+        return "it was refused"
+    return error.strerror or str(error)
