@@ -10,13 +10,15 @@ endif
 PY := $(BIN)/python
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types arrows measure soak docs clean
+.PHONY: help demo test lint types arrows measure soak fuzz mutate docs clean
 
 help: ## what there is
 	@echo "make demo     a real conversation on a real model (no LM Studio needed)"
 	@echo "make test     lint, types, import arrows, tests (5 minutes at most)"
 	@echo "make measure  our speed beside our peers', in one run (about 10 minutes)"
 	@echo "make soak     failures and cancellations for a minute and more, and nothing may be left"
+	@echo "make fuzz     whatever a server may send: the fuzz tests of make test, for about 10 minutes"
+	@echo "make mutate   small faults put into the code, and whether the tests notice (Linux, macOS)"
 	@echo "make docs     builds docs/api.md from the docstrings"
 	@echo "make clean    removes .venv and what was built"
 
@@ -36,6 +38,10 @@ $(PY):
 
 .venv/.measure: .venv/.dev
 	$(PY) -m pip install --quiet --progress-bar off --group measure
+	@$(PY) -c "import pathlib; pathlib.Path('$@').touch()"
+
+.venv/.mutate: .venv/.dev
+	$(PY) -m pip install --quiet --progress-bar off --group mutate
 	@$(PY) -c "import pathlib; pathlib.Path('$@').touch()"
 
 demo: .venv/.demo
@@ -61,6 +67,13 @@ measure: .venv/.measure
 
 soak: .venv/.dev
 	$(PY) benchmarks/soak.py
+
+fuzz: .venv/.dev
+	$(PY) -m pytest tests/wire/test_fuzz.py --hypothesis-profile=fuzz
+
+# make mutate FILES=wire/sse.py for one of them
+mutate: .venv/.mutate
+	$(PY) benchmarks/mutate.py $(FILES)
 
 docs: .venv/.dev
 	$(PY) docs/build_api.py

@@ -11,6 +11,7 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import settings
 
 from neuroroute import LMStudioAdapter
 from neuroroute.engine import EmbeddedEngine
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
     from neuroroute.simulator import Simulator
+
+settings.register_profile("fuzz", max_examples=20_000, deadline=None)  # pytest --hypothesis-profile=fuzz: make fuzz
+settings.register_profile("mutate", max_examples=30, deadline=None, derandomize=True)  # ... and make mutate
 
 _LOOPBACK = ("127.", "::1", "localhost")
 _ALLOWED_SKIPS = frozenset(

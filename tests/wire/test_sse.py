@@ -61,6 +61,9 @@ def test_a_split_changes_nothing(body: bytes, cuts: list[int]) -> None:
         (b"data: unfinished\n", []),
         (b"database: a\n\n", []),
         (b"data: a\r\n\r\ndata: b\r\r", [b"a", b"b"]),
+        (b"data: a\r\ndata: b\rdata: c\r\n\n", [b"a\nb\nc"]),
+        (b"data: a\n\ndata: b\n\ndata: c", [b"a", b"b"]),
+        (b"\xef\xbb\xbfdata: a\n\n\xef\xbb\xbfdata: b\n\n", [b"a"]),
     ],
 )
 def test_what_the_standard_allows(body: bytes, events: list[bytes]) -> None:
@@ -69,12 +72,28 @@ def test_what_the_standard_allows(body: bytes, events: list[bytes]) -> None:
     assert parse([bytes([byte]) for byte in body]) == events
 
 
-def test_an_event_has_a_size_limit() -> None:
-    """An event that never ends is an error before it fills the memory."""
+@pytest.mark.parametrize("before", [b"", b"data: a\n\n", b"data: a\n\ndata: "])
+def test_an_event_has_a_size_limit(before: bytes) -> None:
+    """An event of just the limit is let in, the first as any other; one byte more is an error before memory fills."""
     parser = SSEParser(max_event_bytes=100)
-    assert parser.feed(b"data: " + b"x" * 90) == []
+    assert parser.feed(before) == ([b"a"] if before else [])
+    held = len(before.rpartition(b"\n\n")[2])
+    assert parser.feed(b"x" * (100 - held)) == []
     with pytest.raises(MalformedResponseError, match="larger than 100 bytes"):
-        parser.feed(b"xxxxx")
+        parser.feed(b"x")
+
+
+def test_nothing_read_tells_nothing() -> None:
+    """An empty read between the halves of a CRLF leaves them one line end."""
+    assert parse([b"data: a\r", b"", b"\ndata: b\r", b"", b"\n\r\n"]) == [b"a\nb"]
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_plain_events_are_not_looked_through_line_by_line(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What every server sends costs one split: the slow way is not gone, be the last event whole or not."""
+    monkeypatch.setattr("neuroroute.wire.sse._data_of", None)
+    body = b"".join(b"data: %d\n\n" % number for number in range(count))
+    assert parse([body]) == parse([body + b"da"]) == [b"%d" % number for number in range(count)]
 
 
 def test_the_limit_is_for_one_event_not_for_all() -> None:
@@ -106,5 +125,6 @@ def test_what_is_left_of_a_body_that_ended() -> None:
     """The data of an event that was not ended can be looked at; then it is gone."""
     parser = SSEParser()
     assert parser.feed(b"data: a\n\ndata: b\n") == [b"a"]
-    assert parser.rest() == [b"b"]
+    assert parser.feed(b"data: c") == []
+    assert parser.rest() == [b"b\nc"]
     assert parser.rest() == []

@@ -142,12 +142,14 @@ class AnswerDecoder:
         return self.ended or self.finish_reason is not None
 
     def events(self, events: list[bytes]) -> None:  # noqa: C901 - the hottest loop there is; calls would cost a third
-        """Puts the chunks of these events of a stream.
+        """Puts the chunks of these events of a stream; nothing after ``[DONE]`` belongs to it.
 
         Raises:
             LMStudioError: an event tells of a failure or does not decode; the chunks before it were put.
         """
         put, model = self._put, self.model
+        if self.ended:
+            return
         for data in events:
             if len(data) <= _SHORT:
                 if data == b"[DONE]":
@@ -208,7 +210,10 @@ class AnswerDecoder:
 
     def _begin(self, data: bytes) -> str:
         self._first = data
-        model = _decode_envelope(data).model
+        try:
+            model = _decode_envelope(data).model
+        except UNDECODABLE:
+            model = ""
         self.model = model if isinstance(model, str) else ""
         return self.model
 
@@ -285,12 +290,15 @@ class AnswerDecoder:
         return calls
 
     def raw(self, folded: Folded) -> msgspec.Raw:
-        """The server's answer: a whole one byte for byte, a stream put into the same shape."""
-        if self._whole:
+        """The server's answer: a whole one byte for byte, a stream put into the same shape.
+
+        Whoever reads it again looks at all of it, and we did not: what cannot be read is left out.
+        """
+        if self._whole and _is_sound(self._whole):
             return msgspec.Raw(self._whole)
         answer: dict[str, Any] = {"stats": {}}
         for event in (self._first, self._finishing, self._measuring):
-            if event:
+            if event and _is_sound(event):
                 answer.update(_decode_fields(event))
         sent = "".join(self._sent)
         calls = [call for at, call in enumerate(folded.tool_calls) if at not in self._salvaged]
@@ -303,3 +311,12 @@ class AnswerDecoder:
         }
         choice = {"index": 0, "logprobs": None, "finish_reason": self.finish_reason, "message": message}
         return msgspec.Raw(_encode({**answer, "object": "chat.completion", "choices": [choice]}))
+
+
+def _is_sound(data: bytes) -> bool:
+    """Whether all of it decodes: fields that nobody asked for were passed over, whatever bytes they had."""
+    try:
+        msgspec.json.decode(data)
+    except UNDECODABLE:
+        return False
+    return True

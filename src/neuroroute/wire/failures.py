@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from email.utils import parsedate_to_datetime
 from typing import Any, NamedTuple
 
@@ -29,7 +29,7 @@ from neuroroute.errors import (
     StreamInterruptedError,
     UnavailableReason,
 )
-from neuroroute.jsontypes import is_mapping
+from neuroroute.jsontypes import is_array, is_mapping
 
 UNDECODABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """What msgspec raises for bytes that are not the JSON that was hoped for; the last for JSON nested too deep."""
@@ -126,7 +126,8 @@ def failure(status: int, body: bytes, headers: Mapping[str, str], now: float = 0
         kind = _STATUS.get(status) or _by_hundreds(status)
         error = kind(said.message or f"the server answered {status} without saying why", details=said.details)
         if kind is ConfigurationError:
-            error.message = f"the server redirects to {headers.get('Location', 'another address')}"
+            to = headers.get("Location", "another address").encode("utf-8", "replace").decode()
+            error.message = f"the server redirects to {to}"
             error.hint = "Use that address as base_url."
         elif status in (404, 405):
             error.hint = _URL
@@ -194,20 +195,33 @@ def _read(body: bytes) -> _Said:
     except UNDECODABLE:
         return _Said(_plain(body), False, {})
     if not is_mapping(found):
-        return _Said(str(found)[:_MOST], False, {})
+        return _Said(_text(found), False, {})
     said = found.get("error")
     if is_mapping(said):
-        details = {key: value for key, value in said.items() if key != "message" and value is not None}
         message = said.get("message") or found.get("message") or ""
-        return _Said(str(message)[:_MOST], True, details)
+        return _Said(_text(message), True, _details(said, said.keys() - {"message"}))
     if said is not None and said is not False:
-        return _Said(str(said)[:_MOST], True, {})
+        return _Said(_text(said), True, {})
     message = found.get("message") or found.get("detail") or ""
-    details = {key: found[key] for key in ("type", "param", "code") if found.get(key) is not None}
-    return _Said(str(message)[:_MOST], bool(message) and "choices" not in found, details)
+    details = _details(found, {"type", "param", "code"})
+    return _Said(_text(message), bool(message) and "choices" not in found, details)
 
 
 _MOST = 2000
+
+
+def _text(value: Any) -> str:
+    return str(value)[:_MOST].strip() if _is_shallow(value) else ""
+
+
+def _details(said: Mapping[str, Any], keys: Collection[str]) -> dict[str, Any]:
+    return {key: value for key, value in said.items() if key in keys and value is not None and _is_shallow(value)}
+
+
+def _is_shallow(value: Any, levels: int = 20) -> bool:
+    """Whether it can be written again wherever an error goes: what is nested deeper may not be, and says nothing."""
+    inner = value.values() if is_mapping(value) else value if is_array(value) else ()
+    return levels > 0 and all(_is_shallow(one, levels - 1) for one in inner)
 
 
 def _plain(body: bytes) -> str:
@@ -225,7 +239,7 @@ def _known(said: _Said) -> LMStudioError | None:
         if kind is None:
             return None
         row = _Row(_ANY, kind)
-    error = row.kind(said.message, details=said.details)
+    error = row.kind(said.message or "the server gave a code and no words", details=said.details)
     if row.retryable is not None:
         error.retryable = row.retryable
     if row.hint is not None:
@@ -242,16 +256,16 @@ _PROMPT_TOKENS = re.compile(r"(?:n_keep\D{1,3}|keep the first |request \()(\d+)"
 _CONTEXT_LENGTH = re.compile(r"(?:n_ctx\D{1,3}|context length of (?:only )?|context size \()(\d+)")
 
 
-def _numbers(said: _Said) -> dict[str, int]:
-    numbers: dict[str, int] = {}
+def _numbers(said: _Said) -> dict[str, int | None]:
+    """How much was sent and how much fits: from whichever field or wording tells a number of tokens."""
+    numbers: dict[str, int | None] = {}
     for name, words, key in (
         ("prompt_tokens", _PROMPT_TOKENS, "n_prompt_tokens"),
         ("context_length", _CONTEXT_LENGTH, "n_ctx"),
     ):
         found = words.search(said.message)
-        value = said.details.get(key, found and int(found[1]))
-        if isinstance(value, int):
-            numbers[name] = value
+        told = (said.details.get(key), said.details.get(name), int(found[1]) if found else None)
+        numbers[name] = next((value for value in told if type(value) is int and value > 0), None)
     return numbers
 
 

@@ -31,7 +31,7 @@ class SSEParser:
         """
         if self._mark is not None:
             data = self._mark + data
-            if len(data) < 3 and _MARK.startswith(data):
+            if _MARK.startswith(data):
                 self._mark = data
                 return []
             self._mark = None
@@ -50,7 +50,7 @@ class SSEParser:
         if not data.endswith(b"\n\n"):
             data, _, rest = data.rpartition(b"\n\n")
             self._keep(rest)
-            data += b"\n\n" if data else b""
+            data += b"\n\n"
         if data.startswith(b"data: "):
             events = data[6:-2].split(b"\n\ndata: ")
             if data.count(b"\n") == 2 * len(events):  # each is one line of data, and nothing else came
@@ -71,9 +71,11 @@ class SSEParser:
             self._parts.append(rest)
 
     def _newlines(self, data: bytes) -> bytes:
-        if self._after_cr and data.startswith(b"\n"):  # the second half of a CRLF that the network cut
-            data = data[1:]
-        self._after_cr = data.endswith(b"\r") or (self._after_cr and not data)
+        if not data:
+            return data
+        after_cr, self._after_cr = self._after_cr, data.endswith(b"\r")
+        if after_cr:  # the second half of a CRLF that the network cut
+            data = data.removeprefix(b"\n")
         return data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
 
 
