@@ -19,9 +19,11 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 FILES = {
     "pipe/breaker.py": ["pipe/test_breaker*.py"],
-    "pipe/retry.py": ["pipe/test_retry*.py"],
-    "pipe/retrybudget.py": ["pipe/test_retry*.py"],
-    "pipe/admit.py": ["pipe/test_admit*.py"],
+    "pipe/window.py": ["pipe/test_window.py"],
+    "pipe/retry.py": ["pipe/test_retry.py"],
+    "pipe/retrybudget.py": ["pipe/test_retrybudget.py"],
+    "pipe/gate.py": ["pipe/test_gate.py"],
+    "pipe/admit.py": ["pipe/test_admit.py"],
     "wire/sse.py": ["wire/test_sse.py", "wire/test_fuzz.py"],
 }
 """What is mutated, and the tests that are to notice."""
