@@ -19,27 +19,49 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from neuroroute.simulator.answers import Answer, Fail, StreamFault, WholeFault
     from neuroroute.simulator.catalogue import CATALOGUE, ErrorCase
+    from neuroroute.simulator.chaos import ChaosProxy
     from neuroroute.simulator.models import SimulatedModel
     from neuroroute.simulator.received import Received
     from neuroroute.simulator.recorder import Recorder
     from neuroroute.simulator.replay import Replay
     from neuroroute.simulator.server import Simulator
+    from neuroroute.simulator.toxics import Bandwidth, Blackhole, Cut, Freeze, Latency, Refuse, Reset, Slicer, SlowClose
 
 __all__ = [
     "CATALOGUE",
     "Answer",
+    "Bandwidth",
+    "Blackhole",
+    "ChaosProxy",
+    "Cut",
     "ErrorCase",
     "Fail",
+    "Freeze",
+    "Latency",
     "Received",
     "Recorder",
+    "Refuse",
     "Replay",
+    "Reset",
     "SimulatedModel",
     "Simulator",
+    "Slicer",
+    "SlowClose",
     "StreamFault",
     "WholeFault",
 ]
 
 _HOME = {
+    "ChaosProxy": "chaos",
+    "Bandwidth": "toxics",
+    "Blackhole": "toxics",
+    "Cut": "toxics",
+    "Freeze": "toxics",
+    "Latency": "toxics",
+    "Refuse": "toxics",
+    "Reset": "toxics",
+    "Slicer": "toxics",
+    "SlowClose": "toxics",
     "Answer": "answers",
     "Fail": "answers",
     "StreamFault": "answers",

@@ -102,7 +102,9 @@ class Simulator(LoopbackServer):
     # ── Routes ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def _serve(self, request: web.BaseRequest, received: Received) -> web.StreamResponse:
-        return await transmit(request, await self._respond(received))
+        sending = await self._respond(received)
+        received.status = None if sending.headless else sending.status
+        return await transmit(request, sending)
 
     async def _respond(self, received: Received) -> Sending:
         if failing := self._failing.get(received.path):
@@ -181,13 +183,14 @@ class Simulator(LoopbackServer):
         if self._queue:
             return self._queue.popleft()
         if self._script is None:
-            return Answer(_echo(body))
+            return Answer(echo(body))
         said = self._script(received)
         if inspect.isawaitable(said):
             said = await said
         return Answer(said) if isinstance(said, str) else said
 
 
-def _echo(body: Mapping[str, Any]) -> str:
+def echo(body: Mapping[str, Any]) -> str:
+    """What is said where nothing is scripted."""
     asked = [chat.text_of(message) for message in body["messages"] if message["role"] == "user"]
     return f"You said: {asked[-1]}" if asked else "You said nothing."
