@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from neuroroute.simulator.answers import Answer, Fail, StreamFault, WholeFault
     from neuroroute.simulator.catalogue import CATALOGUE, ErrorCase
     from neuroroute.simulator.chaos import ChaosProxy
+    from neuroroute.simulator.faults import Fault, FaultPlan, parse_fault
     from neuroroute.simulator.models import SimulatedModel
     from neuroroute.simulator.received import Received
     from neuroroute.simulator.recorder import Recorder
@@ -36,6 +37,8 @@ __all__ = [
     "Cut",
     "ErrorCase",
     "Fail",
+    "Fault",
+    "FaultPlan",
     "Freeze",
     "Latency",
     "Received",
@@ -49,6 +52,7 @@ __all__ = [
     "SlowClose",
     "StreamFault",
     "WholeFault",
+    "parse_fault",
 ]
 
 _HOME = {
@@ -64,6 +68,9 @@ _HOME = {
     "SlowClose": "toxics",
     "Answer": "answers",
     "Fail": "answers",
+    "Fault": "faults",
+    "FaultPlan": "faults",
+    "parse_fault": "faults",
     "StreamFault": "answers",
     "WholeFault": "answers",
     "CATALOGUE": "catalogue",
