@@ -34,9 +34,9 @@ from neuroroute.simulator import (
 )
 from neuroroute.simulator.vocabulary import WORDS, Slow
 
-BODY = {"messages": [{"role": "user", "content": "hi"}]}
-ASKED: Any = SimpleNamespace(json=BODY)
-STREAMED: Any = SimpleNamespace(json={**BODY, "stream": True})
+ASKED: Any = SimpleNamespace(json={})
+STREAMED: Any = SimpleNamespace(json={"stream": True})
+HELLO = Answer("Hello", delay=0.01)
 
 
 @st.composite
@@ -151,14 +151,14 @@ def test_a_wrong_word_is_told_what_would_be_right(wrong: str, said: str) -> None
 
 
 def outcomes(plan: FaultPlan, count: int) -> list[Answer | Fail]:
-    return [plan.respond(ASKED) for _ in range(count)]
+    return [plan.alter(ASKED, HELLO) for _ in range(count)]
 
 
 def test_a_count_is_of_the_next_requests() -> None:
     """``@2`` strikes the next two requests and no more."""
-    said = outcomes(FaultPlan("status:503@2", answer="Hello"), 4)
+    said = outcomes(FaultPlan("status:503@2"), 4)
     assert [isinstance(one, Fail) for one in said] == [True, True, False, False]
-    assert said[-1] == Answer("Hello")
+    assert said[-1] == HELLO
 
 
 def test_a_share_is_drawn_the_same_for_the_same_seed() -> None:
@@ -173,10 +173,10 @@ def test_faults_come_together() -> None:
     """The first failure is the answer, and none is used up that was not needed; delays add up."""
     plan = FaultPlan("slow:20", "stream:cut:1@1", "slow:30", "whole:end", "status:503@1", "status:500@1")
     first, second, whole, streamed, again = (
-        plan.respond(asked) for asked in (ASKED, STREAMED, ASKED, STREAMED, STREAMED)
+        plan.alter(asked, HELLO) for asked in (ASKED, STREAMED, ASKED, STREAMED, STREAMED)
     )
     assert (first, second) == (replace(fail(503), delay=0.05), replace(fail(500), delay=0.05))
-    said = Answer("You said: hi", delay=0.05)
+    said = replace(HELLO, delay=0.06)
     assert whole == replace(said, whole_fault=WholeFault("end"))
     assert streamed == replace(said, stream_fault=StreamFault("cut", 1))
     assert again == said

@@ -1,7 +1,7 @@
 """Faults as words, ``crash_null@10%`` or ``latency:200:50``: read, written, and applied to a simulator.
 
-A word is a name, its numbers after colons, and after ``@`` how often: ``@10%`` of the requests (of the connections, where
-it is the network's), ``@3`` for the next three; without, always.
+A word is a name, its numbers after colons, and after ``@`` how often: ``@10%`` of the requests, ``@3`` for the next
+three; without, always. Of a fault of the network, connections are meant where requests are of the others.
 """
 
 from __future__ import annotations
@@ -131,16 +131,14 @@ class FaultPlan:
 
     Args:
         *faults: The faults, or their words.
-        answer: What is answered where nothing fails; None: an echo.
         seed: Makes the draws the same each time; None: each time anew.
 
     Raises:
         ValueError: A word is none.
     """
 
-    def __init__(self, *faults: Fault | str, answer: str | None = None, seed: int | None = None) -> None:
+    def __init__(self, *faults: Fault | str, seed: int | None = None) -> None:
         self.faults = tuple(parse_fault(fault) if isinstance(fault, str) else fault for fault in faults)
-        self._answer = answer
         self._random = random.Random(seed)
         self._used: Counter[Fault] = Counter()
 
@@ -150,20 +148,14 @@ class FaultPlan:
         return tuple(network for fault in self.faults if (network := fault.network) is not None)
 
     def apply(self, simulator: Simulator) -> None:
-        """Lets the simulator answer so, in the place of its script."""
-        simulator.script(self.respond)
+        """Lets the simulator's answers to chat requests go wrong so, whatever they are."""
+        simulator.alter(self.alter)
 
-    def respond(self, received: Received) -> Answer | Fail:
-        """What this request gets; its ``faults`` tells which faults struck it."""
+    def alter(self, received: Received, answer: Answer) -> Answer | Fail:
+        """What this request gets in the place of its answer; its ``faults`` tells which faults struck it."""
         struck = self._struck(streamed=received.json.get("stream") is True)
         received.faults = tuple(str(fault) for fault in struck)
-        effects = [fault.effect for fault in struck]
-        return _combined(self._said(received), effects)
-
-    def _said(self, received: Received) -> Answer:
-        from neuroroute.simulator.server import echo  # it loads aiohttp, which parsing does without
-
-        return Answer(echo(received.json) if self._answer is None else self._answer)
+        return _combined(answer, [fault.effect for fault in struck])
 
     def _struck(self, *, streamed: bool) -> list[Fault]:
         """Those that make a difference to this request: what is drawn for nothing would be used up for nothing."""
@@ -203,4 +195,4 @@ def _combined(answer: Answer, effects: Iterable[Effect]) -> Answer | Fail:
                 delay += ms / 1000
             case _:
                 pass
-    return replace(answer if failure is None else failure, delay=delay)
+    return replace(failure, delay=delay) if failure else replace(answer, delay=answer.delay + delay)

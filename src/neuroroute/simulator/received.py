@@ -35,7 +35,7 @@ class Received:
     closed_early: bool = False
     """The client closed the connection before the last byte of the answer was on its way."""
     status: int | None = None
-    """The status that it was answered with; None: with nothing, or not yet."""
+    """The status that it was answered with; None: with none, or the exchange has not ended."""
     faults: tuple[str, ...] = ()
     """The fault words that were applied to its answer."""
 

@@ -76,6 +76,7 @@ async def transmit(request: web.BaseRequest, sending: Sending) -> web.StreamResp
         response.content_length = sending.length
     await asyncio.sleep(sending.delay)
     if not sending.headless:
+        request["status"] = sending.status
         await response.prepare(request)
         for piece in sending.pieces:
             # also without a pause: the client gets its turn between two writes

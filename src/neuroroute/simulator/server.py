@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 Surface: TypeAlias = Literal["v0", "v1", "greeting"]
 Script: TypeAlias = "Callable[[Received], Answer | Fail | str | Awaitable[Answer | Fail | str]]"
+Alter: TypeAlias = "Callable[[Received, Answer], Answer | Fail]"
 
 _BAD_JSON = Fail(400, {"error": "Invalid JSON in the request body"})
 
@@ -66,6 +67,7 @@ class Simulator(LoopbackServer):
         self._queue: deque[Answer | Fail] = deque()
         self._failing: dict[str, deque[Fail]] = {}
         self._script: Script | None = None
+        self._alter: Alter | None = None
         self._ids = itertools.count(1)
 
     # ── What to answer ──────────────────────────────────────────────────────────────────────────────────────────────
@@ -99,12 +101,18 @@ class Simulator(LoopbackServer):
         """
         self._script = script
 
+    def alter(self, alter: Alter | None) -> None:
+        """Sets a function of the request and its answer that is asked before an answer is sent.
+
+        Args:
+            alter: Returns the answer as it is to be sent, or a failure in its place; None: answers stay as they are.
+        """
+        self._alter = alter
+
     # ── Routes ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def _serve(self, request: web.BaseRequest, received: Received) -> web.StreamResponse:
-        sending = await self._respond(received)
-        received.status = None if sending.headless else sending.status
-        return await transmit(request, sending)
+        return await transmit(request, await self._respond(received))
 
     async def _respond(self, received: Received) -> Sending:
         if failing := self._failing.get(received.path):
@@ -180,17 +188,21 @@ class Simulator(LoopbackServer):
         return validation.refusal_by(model, body) or instance
 
     async def _next_answer(self, received: Received, body: Mapping[str, Any]) -> Answer | Fail:
+        said = await self._said(received, _echo(body))
+        if isinstance(said, str):
+            said = Answer(said)
+        return said if self._alter is None or isinstance(said, Fail) else self._alter(received, said)
+
+    async def _said(self, received: Received, echo: str) -> Answer | Fail | str:
+        """What is next in the queue, else what the script says, else an echo."""
         if self._queue:
             return self._queue.popleft()
         if self._script is None:
-            return Answer(echo(body))
+            return echo
         said = self._script(received)
-        if inspect.isawaitable(said):
-            said = await said
-        return Answer(said) if isinstance(said, str) else said
+        return await said if inspect.isawaitable(said) else said
 
 
-def echo(body: Mapping[str, Any]) -> str:
-    """What is said where nothing is scripted."""
+def _echo(body: Mapping[str, Any]) -> str:
     asked = [chat.text_of(message) for message in body["messages"] if message["role"] == "user"]
     return f"You said: {asked[-1]}" if asked else "You said nothing."

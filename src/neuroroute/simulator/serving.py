@@ -97,6 +97,7 @@ class LoopbackServer(WithOrAsyncWith):
             return web.Response()  # raising it would be logged as a fault of ours
         finally:
             self._exchanges.discard(task)
+            received.status = request.get("status")
             received.end(closed_early=closed_early)
             if self.on_end is not None:
                 self.on_end(received)
