@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
     from neuroroute.simulator.answers import Fail
 
+STATUS = web.RequestKey("status", int)
+"""What a request was answered with."""
+
 Ending: TypeAlias = Literal["clean", "cut", "reset", "hang"]
 
 
@@ -76,7 +79,7 @@ async def transmit(request: web.BaseRequest, sending: Sending) -> web.StreamResp
         response.content_length = sending.length
     await asyncio.sleep(sending.delay)
     if not sending.headless:
-        request["status"] = sending.status
+        request[STATUS] = sending.status
         await response.prepare(request)
         for piece in sending.pieces:
             # also without a pause: the client gets its turn between two writes

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 from aiohttp import web
 
 from neuroroute.simulator.received import Received
+from neuroroute.simulator.sending import STATUS
 from neuroroute.simulator.threads import WithOrAsyncWith
 
 if TYPE_CHECKING:
@@ -97,7 +98,7 @@ class LoopbackServer(WithOrAsyncWith):
             return web.Response()  # raising it would be logged as a fault of ours
         finally:
             self._exchanges.discard(task)
-            received.status = request.get("status")
+            received.status = request.get(STATUS)
             received.end(closed_early=closed_early)
             if self.on_end is not None:
                 self.on_end(received)
