@@ -265,7 +265,7 @@ def _read_faults(_: click.Context, __: click.Parameter, words: Sequence[str]) ->
     try:
         return [parse_fault(word) for word in words]
     except ValueError as error:
-        raise click.BadParameter(f"{error}. `neuroroute simulate --list-faults` lists them all.") from None
+        raise click.BadParameter(f"{error}\n`neuroroute simulate --list-faults` lists them all.") from None
 
 
 @program.command(epilog=_EPILOG)

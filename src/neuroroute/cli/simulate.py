@@ -61,31 +61,32 @@ async def _simulate(setting: Setting) -> None:
     simulator.on_end = ended.put_nowait
     simulator.alter(teller.watching(setting.faults.alter))
     with _until_told(lambda: ended.put_nowait(None)):
-        async with _listening(simulator, setting) as url:
-            teller.began(url, simulator)
+        async with _listening(simulator, setting) as server:
+            teller.began(server.url, simulator)
             while received := await ended.get():
                 teller.ended(received)
                 simulator.requests.clear()  # it may run for days
         while not ended.empty():
             if received := ended.get_nowait():
                 teller.ended(received)
-    teller.summary()
+    teller.summary(server)
 
 
 @asynccontextmanager
-async def _listening(simulator: Simulator, setting: Setting) -> AsyncGenerator[str]:
-    """Its address while it runs, that of a proxy in front where the faults need one."""
+async def _listening(simulator: Simulator, setting: Setting) -> AsyncGenerator[Simulator | ChaosProxy]:
+    """What clients talk with while it runs: a proxy in front where the faults need one."""
+    server: Simulator | ChaosProxy = simulator
     network = setting.faults.network
     simulator.port = 0 if network else setting.port
     async with AsyncExitStack() as running:
         try:
-            url = (await running.enter_async_context(simulator)).url
+            await running.enter_async_context(simulator)
             if network:
-                proxy = ChaosProxy(url, *network, seed=setting.seed, port=setting.port)
-                url = (await running.enter_async_context(proxy)).url
+                proxy = ChaosProxy(simulator.url, *network, seed=setting.seed, port=setting.port)
+                server = await running.enter_async_context(proxy)
         except OSError as error:
             raise _no_port(setting.port, error) from error
-        yield url
+        yield server
 
 
 def _simulator(setting: Setting) -> Simulator:
@@ -172,13 +173,19 @@ class _Teller:
             contents = {"asked": _asked(received), "answer": answer} if shown else {}
             self._console.print(_line(told, contents), soft_wrap=True)
 
-    def summary(self) -> None:
+    def summary(self, server: Simulator | ChaosProxy) -> None:
         """Tells what there was."""
         count = self._outcomes.total()
-        parts = ", ".join(f"{number} times {status}" for status, number in sorted(self._outcomes.items()))
-        self._aside.print(
-            Text(f"{count} request{'' if count == 1 else 's'}{f': {parts}' if parts else ''}.", style="dim")
-        )
+        told = f"{count} request{'' if count == 1 else 's'}"
+        if self._outcomes:
+            told += ": " + ", ".join(f"{status} ({number})" for status, number in sorted(self._outcomes.items()))
+        if isinstance(server, ChaosProxy):
+            told += f"; {server.connections} connections"
+            applied = {
+                str(fault): server.applied[fault.network] for fault in self._setting.faults.faults if fault.network
+            }
+            told += "".join(f", {word} on {number}" for word, number in applied.items())
+        self._aside.print(Text(f"{told}.", style="dim"), soft_wrap=True)
 
 
 def _models(simulator: Simulator) -> str:
@@ -240,8 +247,6 @@ def _short(text: str) -> str:
 
 def list_faults(*, as_json: bool) -> None:
     """Prints every word for a fault, and what it means."""
-    from rich.table import Table
-
     from neuroroute.simulator.vocabulary import WORDS
 
     console, _ = consoles()
@@ -255,12 +260,8 @@ def list_faults(*, as_json: bool) -> None:
     if not console.is_terminal:
         console.file.write("".join(f"{row['word']}\t{row['meaning']}\n" for row in rows))
         return
-    table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
-    table.add_column(no_wrap=True, style="bold")
-    table.add_column(style="dim", overflow="ellipsis", no_wrap=True)
+    width = max(len(row["word"]) for row in rows)
     for row in rows:
-        table.add_row(Text(row["word"]), Text(row["meaning"]))
-    console.print(table)
-    console.print(
-        "\nHow often: crash_null@10% of the requests, crash_null@3 for the next three; without @, always.", style="dim"
-    )
+        line = Text.assemble((row["word"].ljust(width), "bold"), "  ", (row["meaning"], "dim"))
+        console.print(line, no_wrap=True, overflow="ellipsis")
+    console.print("\nOf the requests: crash_null@10%, or crash_null@3 for the next three; without @, all.", style="dim")
