@@ -36,7 +36,7 @@ from neuroroute.simulator.vocabulary import WORDS, Slow
 
 ASKED: Any = SimpleNamespace(json={})
 STREAMED: Any = SimpleNamespace(json={"stream": True})
-HELLO = Answer("Hello", delay=0.01)
+HELLO = Answer("Hello", delay=0.5)
 
 
 @st.composite
@@ -176,7 +176,7 @@ def test_faults_come_together() -> None:
         plan.alter(asked, HELLO) for asked in (ASKED, STREAMED, ASKED, STREAMED, STREAMED)
     )
     assert (first, second) == (replace(fail(503), delay=0.05), replace(fail(500), delay=0.05))
-    said = replace(HELLO, delay=0.06)
+    said = replace(HELLO, delay=0.55)
     assert whole == replace(said, whole_fault=WholeFault("end"))
     assert streamed == replace(said, stream_fault=StreamFault("cut", 1))
     assert again == said

@@ -90,14 +90,14 @@ def _whole(kind: Any) -> Callable[..., WholeFault]:
 
 _STREAM = {
     "cut": "a stream is cut off after so many deltas; without a number, after all",
-    "reset": "the same, by a TCP reset",
+    "reset": "a stream is cut off by a TCP reset after so many deltas",
     "end": "a stream ends cleanly after so many deltas, without finish reason and [DONE]",
     "hang": "a stream falls silent after so many deltas, and stays open",
     "error": "an error event (the model has crashed) comes after so many deltas",
 }
 _WHOLE = {
     "cut": "a whole answer is cut off after so many bytes of its body",
-    "reset": "the same, by a TCP reset",
+    "reset": "a whole answer is cut off by a TCP reset after so many bytes",
     "end": "a whole answer has so many bytes only, as if that were all of it",
     "hang": "a whole answer falls silent after so many bytes of its body",
 }
