@@ -26,7 +26,18 @@ if TYPE_CHECKING:
     from neuroroute.simulator.recorder import Recorder
     from neuroroute.simulator.replay import Replay
     from neuroroute.simulator.server import Simulator
-    from neuroroute.simulator.toxics import Bandwidth, Blackhole, Cut, Freeze, Latency, Refuse, Reset, Slicer, SlowClose
+    from neuroroute.simulator.toxics import (
+        Bandwidth,
+        Blackhole,
+        Cut,
+        Freeze,
+        Latency,
+        NetworkFault,
+        Refuse,
+        Reset,
+        Slicer,
+        SlowClose,
+    )
 
 __all__ = [
     "CATALOGUE",
@@ -41,6 +52,7 @@ __all__ = [
     "FaultPlan",
     "Freeze",
     "Latency",
+    "NetworkFault",
     "Received",
     "Recorder",
     "Refuse",
@@ -62,6 +74,7 @@ _HOME = {
     "Cut": "toxics",
     "Freeze": "toxics",
     "Latency": "toxics",
+    "NetworkFault": "toxics",
     "Refuse": "toxics",
     "Reset": "toxics",
     "Slicer": "toxics",
