@@ -18,8 +18,9 @@ from neuroroute.responses import Note, StreamingChunk, estimate_tokens
 from neuroroute.wire.decode import AnswerDecoder
 from neuroroute.wire.encode import encode_body
 
-GO_ON = "Your last message was cut off. Go on exactly where it ends: repeat nothing of it, and say nothing before it."
-"""What the model is asked; LM Studio has no documented way to have it continue a message of its own."""
+GO_ON = "Continue your answer from where it stopped, without repeating it."
+"""What the model is asked. Plain words: a small model refuses what sounds like an order about its own message, and a
+history that ends with the assistant is begun anew by some engines (llama.cpp sends the whole text again)."""
 
 
 def continuing(hosts: Hosts, tell: Tell) -> Layer:
