@@ -165,7 +165,7 @@ async def test_the_server_sees_a_client_leave(server: Simulator, client: Any) ->
         response = await client.chat(proxy, stream=True)
         await response.content.readuntil(b"\n\n")
         response.close()
-        await server.requests[-1].wait_ended(0.2)
+        await server.requests[-1].wait_ended(1.0)
         assert server.requests[-1].closed_early
         await until(lambda: proxy.open_connections == 0)
 
@@ -194,11 +194,11 @@ def test_an_upstream_needs_a_host(wrong: str) -> None:
 
 async def test_latency_makes_answers_late(server: Simulator, client: Any) -> None:
     """An answer comes as late as the latency says, once for the whole of a stream and not for each piece."""
-    async with ChaosProxy(server.url, Latency(30)) as proxy:
+    async with ChaosProxy(server.url, Latency(60)) as proxy:
         begun = time.monotonic()
-        await client.stream(proxy, "a b c d e f g h i j")
-        assert 0.03 <= time.monotonic() - begun < 0.3
-        assert proxy.applied == {Latency(30): 1}
+        await client.stream(proxy, "a b c d e f g h i j k l m n o p q r s t")
+        assert 0.06 <= time.monotonic() - begun < 0.9
+        assert proxy.applied == {Latency(60): 1}
 
 
 async def test_bandwidth_limits_bytes_in_a_second() -> None:
@@ -207,7 +207,7 @@ async def test_bandwidth_limits_bytes_in_a_second() -> None:
         begun = time.monotonic()
         writer.write(bytes(3000))
         await reader.readexactly(3000)
-        assert 0.1 <= time.monotonic() - begun < 0.6
+        assert 0.1 <= time.monotonic() - begun < 1.5
 
 
 async def test_a_slicer_tears_an_answer_apart(server: Simulator, client: Any) -> None:
@@ -215,7 +215,7 @@ async def test_a_slicer_tears_an_answer_apart(server: Simulator, client: Any) ->
     async with ChaosProxy(server.url, Slicer(3)) as proxy:
         deltas = client.deltas(await client.stream(proxy, "žluťoučký kůň"))
         assert "".join(delta["content"] for delta in deltas) == "You said: žluťoučký kůň"
-    async with echoing(Slicer(3, 2)) as proxy, connected(proxy) as (reader, writer):
+    async with echoing(Slicer(3, 30)) as proxy, connected(proxy) as (reader, writer):
         writer.write("añññ".encode())
         assert [await reader.read(100) for _ in range(3)] == [b"a\xc3\xb1", b"\xc3\xb1\xc3", b"\xb1"]
 
@@ -275,13 +275,13 @@ async def test_what_is_frozen_ends_with_its_client() -> None:
 
 async def test_a_slow_close_comes_late(server: Simulator, client: Any) -> None:
     """The answer comes at once, the end of the connection late."""
-    async with ChaosProxy(server.url, SlowClose(40)) as proxy, connected(proxy) as (reader, writer):
+    async with ChaosProxy(server.url, SlowClose(150)) as proxy, connected(proxy) as (reader, writer):
         writer.write(b"GET /v1/models HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
         begun = time.monotonic()
         assert b"200 OK" in await reader.readuntil(b"\r\n\r\n")
         answered = time.monotonic() - begun
         await reader.read()
-        assert time.monotonic() - begun >= 0.04 > answered
+        assert time.monotonic() - begun >= 0.15 > answered
 
 
 async def test_a_black_hole_takes_everything_and_gives_nothing() -> None:
@@ -414,7 +414,7 @@ async def test_nothing_is_left_at_its_end() -> None:
                 proxy.set(fault)
                 writer.write(b"x")
                 await asyncio.sleep(0.005)
-            assert proxy.open_connections == 4
+            await until(lambda: proxy.open_connections == 4)
         assert proxy.open_connections == 0
         for reader, writer in open_ones:
             with pytest.raises((ConnectionResetError, asyncio.IncompleteReadError)):
