@@ -108,11 +108,12 @@ async def test_nothing_is_kept_of_what_has_ended() -> None:
 
 async def test_the_line_is_no_longer_than_what_runs() -> None:
     """Limits that ended leave the line as others join it; durations that are never the same do not pile up."""
+    lines = {}
     for number in range(300):
         await within(600, 0)
         await within(600 + number, 0)
-    lines = limits._lines[asyncio.get_running_loop()]
-    assert len(lines) <= limits._MOST_LINES
+        lines = limits._lines[asyncio.get_running_loop()]
+        assert len(lines) <= limits._MOST_LINES
     assert all(len(line._waiting) <= 1 for line in lines.values())
 
 
@@ -233,6 +234,19 @@ async def test_a_cancellation_beside_the_limit_s_is_not_its_own() -> None:
     assert told == [False]
     assert task.cancelled()
     assert task.cancelling() == 1
+
+
+async def test_limits_of_one_duration_wait_in_one_line() -> None:
+    """They share a timer, which goes on to the next in line when one has passed."""
+    first = asyncio.create_task(within(0.02, 5))
+    await asyncio.sleep(0.008)
+    second = asyncio.create_task(within(0.02, 5))
+    await asyncio.sleep(0)
+    (line,) = limits._lines[asyncio.get_running_loop()].values()
+    assert len(line._waiting) == 2
+    assert await asyncio.wait_for(first, 1) == "late"
+    assert not second.done()
+    assert await asyncio.wait_for(second, 1) == "late"
 
 
 async def test_an_alarm_rings_once() -> None:

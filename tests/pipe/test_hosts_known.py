@@ -7,12 +7,14 @@ from random import Random
 import pytest
 
 from conftest import FakeClock
-from neuroroute import BreakerChanged, BreakerPolicy, CircuitOpenError, Event
+from neuroroute import BreakerChanged, BreakerPolicy, CircuitOpenError, Event, NetworkError
 from neuroroute.details import ModelDetails, ModelInstance
+from neuroroute.options import DEFAULTS
 from neuroroute.pipe import hosts as hosts_module
 from neuroroute.pipe.background import Background
 from neuroroute.pipe.gate import Gate
 from neuroroute.pipe.hosts import Host, HostPolicy, Hosts
+from neuroroute.requests import ChatRequest
 
 
 def made(clock: FakeClock, *listed: ModelDetails, slots: int | None = None) -> tuple[Host, list[Event]]:
@@ -32,7 +34,20 @@ def made(clock: FakeClock, *listed: ModelDetails, slots: int | None = None) -> t
         background=Background(),
         list_models=list_models,
     )
-    return Hosts(policy).host("http://localhost:1234/v1", "localhost:1234"), events
+    return Hosts(policy).of(request("m", 1234)), events
+
+
+def request(model: str, port: int) -> ChatRequest:
+    return ChatRequest(
+        model=model,
+        messages=[],
+        body=b"",
+        streaming=False,
+        options=DEFAULTS,
+        notes=[],
+        url=f"http://localhost:{port}/v1",
+        host=f"localhost:{port}",
+    )
 
 
 def instance(parallel: int | None, id: str = "m", context_length: int | None = 4096) -> ModelInstance:  # noqa: A002
@@ -46,6 +61,7 @@ def listed(*instances: ModelInstance, key: str = "m") -> ModelDetails:
 async def test_what_is_known_is_known_once(clock: FakeClock) -> None:
     """A host is its base URL, a model its name there; each has one breaker, one gate for a loop, one budget."""
     host, _ = made(clock)
+    assert (host.url, host.name) == ("http://localhost:1234/v1", "localhost:1234")
     assert host.model("m") is host.model("m")
     assert host.model("m").gate is host.model("m").gate
     assert host.model("m").breaker is not host.model("n").breaker
@@ -53,6 +69,43 @@ async def test_what_is_known_is_known_once(clock: FakeClock) -> None:
     assert repr(host.model("m")) == (
         "<HostedModel 'm' at localhost:1234: <Breaker closed, 0 of 0 failed>, [<Gate 0 of 4 slots taken, 0 waiting>]>"
     )
+
+
+async def test_a_request_has_its_host_and_its_model(clock: FakeClock) -> None:
+    """Requests to two hosts meet two breakers and two budgets, though they ask the same model."""
+    hosts = Hosts(made(clock)[0].policy)
+    here, there = request("m", 1), request("m", 2)
+    assert hosts.model(here) is hosts.of(here).model("m")
+    assert hosts.model(here) is not hosts.model(there)
+    assert hosts.of(here).budget is not hosts.of(there).budget
+    assert (hosts.of(there).url, hosts.of(there).name) == ("http://localhost:2/v1", "localhost:2")
+    elsewhere = hosts.model(request("n", 3))
+    assert hosts.host("http://localhost:3/v1", "").model("n") is elsewhere
+    assert hosts.of(request("n", 3)).name == "localhost:3"
+
+
+async def test_what_a_breaker_does_is_told_and_drawn_from_the_adapter_s_chance(clock: FakeClock) -> None:
+    """Its changes are events with host, model and cause; its jitter is that of the random source that was given."""
+    host, events = made(clock)
+    breaker = host.model("m").breaker
+    assert host.model("m").has_answered is False
+    for _ in range(5):
+        breaker.judge(breaker.admit(), NetworkError("refused"))
+    (opened,) = events
+    assert isinstance(opened, BreakerChanged)
+    assert (opened.host, opened.model, type(opened.cause)) == ("localhost:1234", "m", NetworkError)
+    clock.now = 30
+    breaker.judge(breaker.admit(), NetworkError("refused"))
+    assert breaker.refusal().retry_after_ms == pytest.approx(Random(1).uniform(30_000, 60_000))
+
+
+async def test_more_slots_are_there_at_once(clock: FakeClock) -> None:
+    """In the running event loop what was learnt holds from then on, not a moment later."""
+    host, _ = made(clock)
+    model = host.model("m")
+    gate = model.gate
+    model.learn(listed(instance(6)))
+    assert gate.slots == 6
 
 
 @pytest.mark.parametrize(

@@ -69,7 +69,7 @@ def test_minimum_calls_is_a_count() -> None:
 @pytest.mark.parametrize("name", ["window", "open_for", "max_open_for", "probe_lease"])
 def test_times_are_milliseconds(name: str) -> None:
     """A time is over 0 and ends some day."""
-    for value in (0, -1, 1.0001e12, float("inf"), *NUMBERS):
+    for value in (0, -1, 1e12 + 1, float("inf"), *NUMBERS):
         assert refused(BreakerPolicy, **{name: value}) == (
             f"BreakerPolicy.{name} must be a number of milliseconds over 0"
         )
@@ -78,7 +78,7 @@ def test_times_are_milliseconds(name: str) -> None:
 
 def test_slow_is_off_or_a_time() -> None:
     """slow_first_chunk is None, or milliseconds over 0."""
-    for value in (0, -1, 1.0001e12, float("nan"), True, "5"):
+    for value in (0, -1, 1e12 + 1, float("nan"), True, "5"):
         assert refused(BreakerPolicy, slow_first_chunk=value) == (
             "BreakerPolicy.slow_first_chunk must be a number of milliseconds, or None"
         )
