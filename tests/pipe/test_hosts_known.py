@@ -203,3 +203,30 @@ async def test_made_up_names_do_not_fill_the_memory(clock: FakeClock, monkeypatc
     down.breaker.reset()
     assert busy.is_idle
     assert down.is_idle
+
+
+async def test_a_crash_loop_does_not_forgive_itself(clock: FakeClock) -> None:
+    """A load closes the breaker, but not one that comes less than the breaker's window after the load before."""
+    host, _ = made(clock)
+    model = host.model("m")
+
+    async def load() -> None:
+        """It is loaded at once."""
+
+    for clock.now, state in ((0, "closed"), (59.99, "open"), (100, "open"), (160, "closed")):
+        model.breaker.force_open()
+        await model.loaded_by(load)
+        assert model.breaker.state == state
+
+
+async def test_each_model_has_a_load_of_its_own(clock: FakeClock) -> None:
+    """Who wants a model that is being loaded waits for that load; another model is loaded beside it."""
+    host, _ = made(clock)
+    loads: list[str] = []
+
+    async def load(name: str) -> None:
+        loads.append(name)
+        await asyncio.sleep(0)
+
+    await asyncio.gather(*(host.model(name).loaded_by(lambda name=name: load(name)) for name in ("m", "n", "m")))
+    assert loads == ["m", "n"]
