@@ -43,14 +43,23 @@ async def test_beyond_its_slots_an_instance_lets_wait_in_order(client: Any) -> N
 
 async def test_who_leaves_the_queue_takes_no_answer(client: Any) -> None:
     """A client that leaves while it waits is not answered, and those behind it move up."""
+    go_on = asyncio.Event()
+    texts = iter(("first", "second"))
+
+    async def answer(_: Any) -> str:
+        text = next(texts)
+        await go_on.wait()
+        return text
+
     async with Simulator(models=[SimulatedModel("a", loaded=True, parallel=1)]) as server:
-        server.answer(Answer("first", delay=0.02))
-        server.answer("second")
+        server.script(answer)
         asking = []
         for number in range(3):
             asking.append(client.begin(server, model="a"))
             await server.wait_for_requests(number + 1)
         asking[1].cancel()
+        await server.requests[1].wait_ended()
+        go_on.set()
         got = [await asking[0], await asking[2]]
     assert [body["choices"][0]["message"]["content"] for _, body in got] == ["first", "second"]
 
@@ -71,11 +80,13 @@ async def test_waiting_too_long_is_a_switch(client: Any) -> None:
     """A server that is told to gives up those that wait too long, in the words it was given."""
     unknowns = Unknowns(queue_seconds=0.02, queue_aborted=Fail(400, {"error": "too long"}))
     async with Simulator(models=[SimulatedModel("a", loaded=True, parallel=1)], unknowns=unknowns) as server:
-        server.answer(Answer("late", delay=0.08))
+        server.answer(Answer("late", delay=60))
         busy = client.begin(server, model="a")
         await client.until(lambda: server.running("a") == 1)
         assert await client.whole(server, model="a") == (400, {"error": "too long"})
-        assert (await busy)[0] == 200
+        assert server.running("a") == 1
+        server.unload("a")
+        assert await busy == (400, {"error": "Model unloaded."})
 
 
 class Machine(RuleBasedStateMachine):
