@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 import pytest
 
-from neuroroute.simulator import Answer, ChaosProxy, Simulator, StreamFault
+from neuroroute.simulator import Answer, ChaosProxy, Fail, Simulator, StreamFault, parse_fault
 from neuroroute.simulator.toxics import (
     Bandwidth,
     Blackhole,
@@ -190,6 +190,22 @@ def test_an_upstream_needs_a_host(wrong: str) -> None:
 
 
 # ── Each fault ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("wrong", ["reset", [Reset()], Fail(503), parse_fault("reset"), Reset, None])
+def test_what_is_no_fault_is_refused(wrong: Any) -> None:
+    """Anything but a fault of the network fails where it is given, and not as a client that hangs."""
+    with pytest.raises(TypeError, match="is no fault of the network"):
+        ChaosProxy("localhost:1", wrong)
+    with pytest.raises(TypeError, match="is no fault of the network"):
+        ChaosProxy("localhost:1").set(wrong)
+
+
+@pytest.mark.parametrize("make", [lambda: Latency("x"), lambda: Freeze("a"), lambda: Reset(True), lambda: Cut(None)])
+def test_what_is_no_number_is_refused(make: Any) -> None:
+    """A size or a time that is no number fails where the fault is made."""
+    with pytest.raises(ValueError, match="must be a number of 0 or more"):
+        make()
 
 
 async def test_latency_makes_answers_late(server: Simulator, client: Any) -> None:

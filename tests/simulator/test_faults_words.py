@@ -130,7 +130,7 @@ def test_every_row_of_the_catalogue_is_a_word(case: Any) -> None:
         ("latency", "it is written latency:MS[:JITTER_MS], as in latency:200:50"),
         ("hang:3", "it is written hang, as in hang"),
         ("status:200", "400 to 599"),
-        ("bandwidth:0", "bytes_per_second must be 1 or more"),
+        ("bandwidth:0", "bytes_per_second must be a number of 1 or more"),
         ("hang@0", "a share of the requests, as in @10%"),
         ("reset@101%", "a share of the connections"),
         ("reset@", "after @ comes"),

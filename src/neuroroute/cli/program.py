@@ -298,7 +298,10 @@ def _read_faults(_: click.Context, __: click.Parameter, words: Sequence[str]) ->
 def simulate(
     *, faults: Sequence[Any], models: Sequence[str], no_jit: bool, list_faults: bool, seed: int | None, **more: Any
 ) -> None:
-    """Run an LM Studio without a model, which fails as it is told: to test clients with."""
+    """Run an LM Studio without a model, to test clients with; it fails as it is told.
+
+    Ctrl-C or SIGTERM is how it is meant to end: with a summary, and exit code 0.
+    """
     from neuroroute.cli.simulate import Setting
     from neuroroute.cli.simulate import list_faults as show
     from neuroroute.cli.simulate import simulate as run

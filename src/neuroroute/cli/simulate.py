@@ -142,10 +142,9 @@ class _Teller:
 
     def began(self, url: str, simulator: Simulator) -> None:
         """Tells where it is and what it is."""
-        version = self._setting.profile or getattr(getattr(simulator, "profile", None), "name", "")
         faults = ", ".join(map(str, self._setting.faults.faults)) or "none"
         told = Text.assemble((url, "bold cyan"), "\n")
-        told.append(f"A simulated LM Studio{f' {version}' if version else ''} with {_models(simulator)}.\n", "dim")
+        told.append(f"A simulated LM Studio {simulator.profile.name} with {_models(simulator)}.\n", "dim")
         told.append(f"Faults: {faults}. Ctrl-C stops it.", "dim")
         self._aside.print(told, soft_wrap=True)
 

@@ -25,5 +25,6 @@ def said(event: Event) -> str | None:
     if isinstance(event, ModelReloaded):
         return f"{event.model} was gone from {event.host}, and is loaded again."
     if isinstance(event, BackingOff):
-        return f"Attempt {event.attempt} failed: {event.error.message} Trying again in {event.delay_ms / 1000:.1f} s."
+        why = event.error.message.rstrip(".")
+        return f"Attempt {event.attempt} failed: {why}. Trying again in {event.delay_ms / 1000:.1f} s."
     return None

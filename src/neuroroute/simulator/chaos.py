@@ -7,7 +7,7 @@ from collections import Counter
 from concurrent.futures import Future
 from contextlib import suppress
 from random import Random
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
 
 from neuroroute.simulator.link import Link
@@ -34,6 +34,7 @@ class ChaosProxy(WithOrAsyncWith):
 
     Raises:
         ValueError: The upstream has no host.
+        TypeError: Something is no fault of the network.
     """
 
     connections: int
@@ -52,7 +53,7 @@ class ChaosProxy(WithOrAsyncWith):
         """The port it listens on."""
         self.connections = 0
         self.applied = Counter()
-        self._faults = faults
+        self._faults = _checked(faults)
         self._random = Random(seed)
         self._drawn: Counter[NetworkFault] = Counter()
         self._bytes_up = self._bytes_down = 0
@@ -101,8 +102,9 @@ class ChaosProxy(WithOrAsyncWith):
 
         Raises:
             OSError: It was refusing, and somebody else has taken its port meanwhile.
+            TypeError: Something is no fault of the network.
         """
-        self._faults = faults
+        self._faults = _checked(faults)
         self._drawn.clear()
         if self._loop is None:
             return
@@ -213,6 +215,14 @@ class ChaosProxy(WithOrAsyncWith):
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await asyncio.sleep(0)  # a connection whose making was cancelled is closed in the next turn
+
+
+def _checked(faults: tuple[Any, ...]) -> tuple[NetworkFault, ...]:
+    for fault in faults:
+        if not isinstance(fault, NetworkFault):
+            msg = f"{fault!r:.60} is no fault of the network; give Latency(...), Reset() and the like"
+            raise TypeError(msg + ("" if not hasattr(fault, "network") else ", or .network of a parsed word"))
+    return faults
 
 
 def _running_loop() -> asyncio.AbstractEventLoop | None:

@@ -24,8 +24,10 @@ class _Toxic:
     def __post_init__(self) -> None:
         for field in fields(self):
             value, least = getattr(self, field.name), 1 if field.name in _AT_LEAST_ONE else 0
-            if isinstance(value, (int, float)) and value < least:
-                msg = f"{type(self).__name__}: {field.name} must be {least} or more, not {value}"
+            if field.name == "direction" or (field.name == "times" and value is None):
+                continue
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not value >= least:
+                msg = f"{type(self).__name__}: {field.name} must be a number of {least} or more, not {value!r}"
                 raise ValueError(msg)
         if self.rate > 1:
             msg = f"{type(self).__name__}: rate is a share, from 0 to 1, not {self.rate}"
