@@ -116,7 +116,7 @@ def test_closing_ends_the_calls_of_other_threads(lmstudio: Simulator) -> None:
         while not lmstudio.requests:
             time.sleep(0.005)
         adapter.close()
-        with pytest.raises(NetworkError, match="closed in another thread"):
+        with pytest.raises(NetworkError, match="the adapter was closed meanwhile"):
             waiting.result(5)
 
 

@@ -6,7 +6,15 @@ import pickle
 import pytest
 
 import neuroroute
-from neuroroute import CircuitOpenError, LMStudioError, ModelTimeoutError, ModelUnavailableError, errors
+from neuroroute import (
+    AdapterClosedError,
+    CircuitOpenError,
+    LMStudioError,
+    ModelTimeoutError,
+    ModelUnavailableError,
+    NetworkError,
+    errors,
+)
 
 
 def every_kind() -> list[type[LMStudioError]]:
@@ -15,9 +23,10 @@ def every_kind() -> list[type[LMStudioError]]:
 
 def test_every_error_is_exported_with_a_code_of_its_own() -> None:
     """Programs catch by class or branch on the code; both are public and unambiguous."""
-    codes = [kind.code for kind in every_kind() if kind is not CircuitOpenError]  # a model that is unavailable, too
+    codes = [kind.code for kind in every_kind() if kind not in (CircuitOpenError, AdapterClosedError)]
     assert len(set(codes)) == len(codes)
     assert CircuitOpenError.code == ModelUnavailableError.code
+    assert AdapterClosedError.code == NetworkError.code
     assert all(getattr(neuroroute, kind.__name__) is kind for kind in every_kind())
 
 

@@ -285,3 +285,17 @@ async def test_alarms_stand_in_one_line_with_limits() -> None:
     assert await within(0.01, 5) == "late"
     assert await within(0.01, 5) == "late"
     assert len(rung) == 3
+
+
+async def test_an_alarm_that_fails_does_not_stop_the_others() -> None:
+    """What an action raises is the event loop's to tell; the limits behind it in line pass all the same."""
+    told: list[str] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(str(context["exception"])))
+
+    def fails() -> None:
+        raise RuntimeError("my fault")
+
+    limits.alarmed(0.0123, fails)
+    task = asyncio.create_task(within(0.0123, 5))
+    assert await asyncio.wait_for(task, 1) == "late"
+    assert told == ["my fault"]

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import asyncio
+
 import msgspec
 import pytest
 
@@ -177,7 +179,7 @@ async def test_another_model_answered(adapter: LMStudioAdapter, lmstudio: Simula
 async def test_strict_model(adapter: LMStudioAdapter, lmstudio: Simulator, streaming: bool) -> None:
     """With strict_model another model's answer is an error, before a word of it is handed out."""
     verb = adapter.stream("hi", model="gpt-9", strict_model=True) if streaming else None
-    with pytest.raises(ModelNotFoundError, match="'llama3' answered instead of 'gpt-9'"):
+    with pytest.raises(ModelNotFoundError, match="'llama3' answered although 'gpt-9' was asked for"):
         await (verb.whole() if verb else adapter.generate_completion("hi", model="gpt-9", strict_model=True))
     assert (await adapter.generate_completion("hi", strict_model=True)).text == "You said: hi"
 
@@ -243,3 +245,16 @@ async def test_a_stream_that_was_left_is_no_whole_answer(adapter: LMStudioAdapte
     with pytest.raises(StreamInterruptedError):
         await never.whole()
     assert len(lmstudio.requests) == 1
+
+
+async def test_closed_while_its_first_chunk_is_waited_for(adapter: LMStudioAdapter, lmstudio: Simulator) -> None:
+    """A stream that somebody closes before it has begun is closed once it begins, and says so to who waits."""
+    lmstudio.answer(Answer(chunks=["a", "b", "c"], delay=0.03, delay_between=5))
+    stream = adapter.stream("hi")
+    waiting = asyncio.create_task(stream.__anext__())
+    await lmstudio.wait_for_requests(1)
+    await stream.aclose()
+    with pytest.raises(StreamInterruptedError, match="left before its end"):
+        await waiting
+    await lmstudio.requests[0].wait_ended(1)
+    assert lmstudio.requests[0].closed_early

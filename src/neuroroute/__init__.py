@@ -16,6 +16,7 @@ from neuroroute.budget import ContextBudget
 from neuroroute.conversation import Conversation
 from neuroroute.details import ModelDetails, ModelInstance
 from neuroroute.errors import (
+    AdapterClosedError,
     CircuitOpenError,
     ConfigurationError,
     ConversationConflictError,
@@ -87,6 +88,7 @@ from neuroroute.tools import FunctionDefinition, Tool, Toolbox, ToolDefinition, 
 from neuroroute.turns import TurnStream
 
 __all__ = [
+    "AdapterClosedError",
     "AnyMessage",
     "AssistantMessage",
     "BackingOff",

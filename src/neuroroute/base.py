@@ -7,6 +7,7 @@ import os
 import re
 import ssl
 from collections.abc import Mapping, Sequence
+from inspect import iscoroutinefunction
 from random import Random
 from typing import Any, Self, Unpack, cast
 from urllib.parse import urlsplit
@@ -183,8 +184,9 @@ def _is_proxy(url: str) -> bool:
 
 
 def _observers(value: Any) -> tuple[Observer, ...]:
-    if not isinstance(value, (list, tuple)) or not all(map(callable, cast("Sequence[Any]", value))):
-        raise ModelInvalidRequestError("observers must be a list of functions that take an event")
+    given = cast("Sequence[Any]", value)
+    if not isinstance(value, (list, tuple)) or not all(map(callable, given)) or any(map(iscoroutinefunction, given)):
+        raise ModelInvalidRequestError("observers must be a list of functions, none async, that take an event")
     return tuple(cast("Sequence[Observer]", value))
 
 

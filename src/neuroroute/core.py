@@ -125,6 +125,7 @@ class Core:
             resolved = await self.settings(request.options["timeout_ms"])
             request.spent = time.monotonic() - began
         request.url, request.host, timeout_ms = resolved
+        request.closings = self.transport.closings()
         if request.options["timeout_ms"] is None:
             request.options["timeout_ms"] = timeout_ms
         return await self._send(request)

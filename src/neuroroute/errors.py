@@ -16,6 +16,7 @@
     ├── ModelContextLengthError         MODEL_CONTEXT_LENGTH    no
     ├── ModelEmptyResponseError         MODEL_EMPTY_RESPONSE    once
     ├── NetworkError                    NETWORK_ERROR           yes   (also a ConnectionError)
+    │   └── AdapterClosedError          NETWORK_ERROR           no    by yourself
     ├── StreamInterruptedError          STREAM_INTERRUPTED      no
     ├── MalformedResponseError          MALFORMED_RESPONSE      once
     ├── ToolError                       TOOL_ERROR              no
@@ -150,7 +151,7 @@ class CircuitOpenError(ModelUnavailableError):
     """Nothing was sent: too many of the last requests failed; ``__cause__`` is the last failure."""
 
     default_retryable = False
-    default_hint = "After retry_after_ms one request is let through to see whether the server is back."
+    default_hint = "In a while one request is let through to see whether the server is back."
 
 
 class ModelNotFoundError(LMStudioError):
@@ -244,6 +245,13 @@ class NetworkError(LMStudioError, ConnectionError):
     code = "NETWORK_ERROR"
     default_retryable = True
     default_hint = "Is LM Studio running with its server started, at this address and port?"
+
+
+class AdapterClosedError(NetworkError):
+    """The adapter was closed while the request was under way; the server has no part in it."""
+
+    default_retryable = False
+    default_hint = ""
 
 
 class StreamInterruptedError(LMStudioError):

@@ -144,9 +144,11 @@ class _Line:
     def _look(self) -> None:
         now = self._loop.time()
         waiting = self._waiting
-        while waiting and (waiting[0].over or waiting[0].place <= now):
-            waiting.popleft().look()
-        self._timer = self._loop.call_at(waiting[0].place, self._look) if waiting else None
+        try:
+            while waiting and (waiting[0].over or waiting[0].place <= now):
+                waiting.popleft().look()
+        finally:  # whatever one of them does, the others have their time
+            self._timer = self._loop.call_at(waiting[0].place, self._look) if waiting else None
 
 
 _MOST_LINES = 64
@@ -183,8 +185,8 @@ def alarmed(seconds: float, action: Callable[[], None]) -> Alarm:
 def _line(loop: asyncio.AbstractEventLoop, seconds: float) -> _Line:
     lines = _lines.get(loop)
     if lines is None:
-        for closed in [other for other in _lines if other.is_closed()]:
-            del _lines[closed]
+        for closed in [other for other in list(_lines) if other.is_closed()]:  # other threads have loops, too
+            _lines.pop(closed, None)
         lines = _lines[loop] = {}
     line = lines.get(seconds)
     if line is None:

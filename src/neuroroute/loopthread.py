@@ -10,7 +10,7 @@ from collections.abc import Callable, Coroutine
 from concurrent.futures import CancelledError
 from typing import Any, TypeVar
 
-from neuroroute.errors import NetworkError
+from neuroroute.errors import AdapterClosedError
 
 R = TypeVar("R")
 
@@ -63,7 +63,7 @@ class LoopThread:
         try:
             return future.result()
         except CancelledError:
-            raise NetworkError("the adapter was closed in another thread", retryable=False, hint="") from None
+            raise AdapterClosedError("the adapter was closed meanwhile") from None
         except BaseException:
             future.cancel()
             raise

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from neuroroute.details import same_model
 from neuroroute.errors import LMStudioError, ModelInvalidRequestError
 from neuroroute.jsontypes import is_text
 from neuroroute.limits import Limit
@@ -47,6 +48,8 @@ class ChatRequest(msgspec.Struct, kw_only=True):
     """Its deadline was moved since the server loads the model."""
     reloaded: bool = False
     """The model was loaded again for it."""
+    closings: int = 0
+    """How often the adapter had been closed in this event loop when it set out."""
     spent: float = 0.0
     """Seconds that were spent before it went down the pipe, on asking where to go."""
 
@@ -65,6 +68,12 @@ class ChatRequest(msgspec.Struct, kw_only=True):
         for limit in self.limits:
             limit.postpone(seconds)
         return True
+
+    def different_model(self, answered: str) -> Note | None:
+        """What to note of an answer by another model than the one asked for; None: it is the one."""
+        if not answered or same_model(self.model, answered):
+            return None
+        return Note("DIFFERENT_MODEL", f"{answered!r} answered although {self.model!r} was asked for")
 
     @property
     def salvageable(self) -> Mapping[str, Mapping[str, Any]] | None:

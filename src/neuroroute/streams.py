@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Any, Self
 import msgspec
 
 from neuroroute.assembly import assembled
-from neuroroute.details import same_model
 from neuroroute.errors import LMStudioError, ModelContentFilteredError, ModelNotFoundError, StreamInterruptedError
 from neuroroute.requests import ChatRequest
-from neuroroute.responses import ModelResponse, Note, StreamingChunk
+from neuroroute.responses import ModelResponse, StreamingChunk
 from neuroroute.shapes.answers import set_parsed
 from neuroroute.shapes.partial import PartialJSON
 
@@ -155,6 +154,10 @@ class CompletionStream:
             self._done = True
             self._failure = self._placed(error)
             raise self._failure from error.__cause__
+        if self._done:  # somebody closed it while its first chunk was waited for
+            reply.close()
+            self._failure = self._placed(StreamInterruptedError("the stream was left before its end"))
+            raise self._failure
         self._compare_models(reply)
         return reply
 
@@ -195,16 +198,12 @@ class CompletionStream:
         return error
 
     def _compare_models(self, reply: Reply) -> None:
-        asked, answered = self._request.model, reply.answer.model
-        if not answered or same_model(asked, answered):
+        note = self._request.different_model(reply.answer.model)
+        if note is None:
             return
         if self._request.options["strict_model"]:
-            raise self._failed(
-                ModelNotFoundError(
-                    f"{answered!r} answered instead of {asked!r}", hint="Load the model that you asked for."
-                )
-            )
-        self._request.notes.append(Note("DIFFERENT_MODEL", f"{answered!r} answered although {asked!r} was asked for"))
+            raise self._failed(ModelNotFoundError(note.message, hint="Load the model that you asked for."))
+        self._request.notes.append(note)
 
     def _folded(self) -> ModelResponse:
         took = perf_counter() - self._started if self._started else 0.0

@@ -10,6 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from conftest import FakeClock
 from neuroroute import (
+    AdapterClosedError,
     BreakerPolicy,
     CircuitOpenError,
     LMStudioError,
@@ -168,8 +169,9 @@ def test_open_it_refuses() -> None:
     made.clock.now = 29.5
     error = made.refusal()
     assert (error.retry_after_ms, error.retryable, error.attempts) == (500, False, 0)
-    assert error.message == "circuit breaker open: too many of its last answers failed"
-    assert error.hint == "After retry_after_ms one request is let through to see whether the server is back."
+    why = "too many of its last answers failed (the last: NETWORK_ERROR, refused)"
+    assert error.message == f"circuit breaker open: {why}"
+    assert error.hint == "In about 0.5 s one request is let through to see whether the server is back."
     made.clock.now = 30
     assert not made.breaker.refuses
     made.breaker.check()
@@ -419,7 +421,7 @@ def test_force_and_reset_lead_from_everywhere(ends: str) -> None:
     """In every state both are possible; a probe that was out then is ignored."""
     for act, state in (("force_open", "open"), ("reset", "closed")):
         made = Made()
-        probe = Permit(-5, probe=True)
+        probe = Permit(-5, 0, probe=True)
         made.attempts("FFFFF" if ends else "")
         if ends == "probing":
             made.clock.now = 30
@@ -641,3 +643,43 @@ class BreakerMachine(RuleBasedStateMachine):
 
 BreakerMachine.TestCase.settings = settings(max_examples=120, stateful_step_count=40, deadline=None)
 TestBreaker = BreakerMachine.TestCase
+
+
+def gone(reason: str) -> ModelUnavailableError:
+    return ModelUnavailableError("gone", details={"reason": reason})
+
+
+@pytest.mark.parametrize("reason", ["crashed", "unloaded", "no_models"])
+def test_one_event_counts_once(reason: str) -> None:
+    """A model that goes fails all that it was working on: that is one failure, however many it hit."""
+    made = Made()
+    permits = [made.breaker.admit() for _ in range(20)]
+    for permit in permits:
+        made.breaker.judge(permit, gone(reason))
+    assert repr(made.breaker) == "<Breaker closed, 1 of 1 failed>"
+
+
+def test_a_crash_loop_is_many_events() -> None:
+    """Attempts that were made after it had gone tell of it anew, and open the breaker."""
+    made = Made()
+    for _ in range(5):
+        wave = [made.breaker.admit() for _ in range(4)]
+        for permit in wave:
+            made.breaker.judge(permit, gone("crashed"))
+    assert made.breaker.state == "open"
+
+
+def test_what_is_no_event_of_all_counts_each_time() -> None:
+    """Requests that time out, or that nobody answers, fail each for itself."""
+    made = Made()
+    for permit in [made.breaker.admit() for _ in range(5)]:
+        made.breaker.judge(permit, gone("engine"))
+    assert made.breaker.state == "open"
+
+
+def test_a_closed_adapter_is_no_failure_of_the_server() -> None:
+    """What ends because the adapter was closed does not count."""
+    made = Made()
+    for permit in [made.breaker.admit() for _ in range(9)]:
+        made.breaker.judge(permit, AdapterClosedError("closed"))
+    assert repr(made.breaker) == "<Breaker closed, 0 of 0 failed>"

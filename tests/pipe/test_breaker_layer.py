@@ -184,13 +184,13 @@ async def test_a_stream_that_breaks_counts(adapter: LMStudioAdapter, lmstudio: S
 
 
 async def test_a_stream_that_is_left_early_does_not(adapter: LMStudioAdapter, lmstudio: Simulator) -> None:
-    """Whoever stops reading says nothing against the server."""
+    """Whoever stops reading says nothing of the server, neither against it nor for it."""
     lmstudio.answer(Answer(chunks=["a", "b", "c"], delay_between=0.5), times=5)
     for _ in range(5):
         async with adapter.stream("hi") as stream:
             await anext(stream)
         assert await asyncio.to_thread(lmstudio.requests[-1].ended.wait, 1)
-    assert repr(adapter.breaker) == "<Breaker closed, 0 of 5 failed>"
+    assert repr(adapter.breaker) == "<Breaker closed, 0 of 0 failed>"
 
 
 async def test_a_caller_who_leaves_before_the_first_chunk_is_forgotten(
@@ -239,7 +239,7 @@ async def test_a_queue_is_sent_away_when_it_opens(lmstudio: Simulator) -> None:
             assert isinstance(refused, CircuitOpenError)
             assert (refused.attempts, refused.message) == (
                 0,
-                "circuit breaker open: too many of its last answers failed",
+                "circuit breaker open: too many of its last answers failed (the last: MODEL_UNAVAILABLE, down)",
             )
             assert isinstance(refused.__cause__, ModelUnavailableError)
         adapter.breaker.reset()

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 from random import Random
 from typing import TYPE_CHECKING, Any
 
@@ -191,3 +192,70 @@ async def test_whole_answers_are_as_ever(lmstudio: Simulator, going_on: LMStudio
     with pytest.raises(ModelUnavailableError):
         lmstudio.fail("crash_null")
         await going_on.generate_completion("hi", max_retries=0)
+
+
+@pytest.mark.parametrize("strict", [False, True])
+async def test_another_model_that_goes_on(lmstudio: Simulator, going_on: LMStudioAdapter, strict: bool) -> None:
+    """Who goes on is compared as who began: a note, or with strict_model the error of the stream."""
+    lmstudio.answer(BROKEN)
+    lmstudio.answer(Answer("rest", model="another"))
+    stream = going_on.stream("Count.", strict_model=strict)
+    if strict:
+        with pytest.raises(StreamInterruptedError) as caught:
+            await stream.whole()
+        assert caught.value.partial is not None
+        assert caught.value.partial.text == "one two "
+    else:
+        assert {note.code for note in (await stream.whole()).notes} == {"DIFFERENT_MODEL", "STREAM_CONTINUED"}
+    assert going_on._core.host.model("llama3").gate.is_idle
+
+
+async def test_a_reader_who_was_cancelled_is_not_continued(lmstudio: Simulator, going_on: LMStudioAdapter) -> None:
+    """That its reader leaves is no breaking off: nothing more is asked, and the error says what happened."""
+    lmstudio.answer(Answer(chunks=["one ", "two"], delay_between=5))
+    stream = going_on.stream("Count.")
+    await anext(stream)
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(anext(stream), 0.02)
+    with pytest.raises(StreamInterruptedError, match="the stream was left before its end"):
+        await anext(stream)
+    assert len(lmstudio.requests) == 1
+
+
+async def test_a_closed_adapter_is_not_continued(lmstudio: Simulator, going_on: LMStudioAdapter) -> None:
+    """After aclose() a stream does not go on over a connection of its own."""
+    lmstudio.answer(Answer(chunks=["one ", "two"], delay_between=5))
+    stream = going_on.stream("Count.")
+    await anext(stream)
+    await going_on.aclose()
+    with pytest.raises(StreamInterruptedError, match="the adapter was closed"):
+        await anext(stream)
+    assert len(lmstudio.requests) == 1
+    assert going_on._core.transport._pools == {}
+
+
+async def test_what_is_noted_on_the_way_of_a_continuation_is_told(
+    lmstudio: Simulator, going_on: LMStudioAdapter
+) -> None:
+    """A history that has no room for the continuation is trimmed, and the note reaches the caller."""
+    lmstudio.answer(BROKEN)
+    lmstudio.fail(Fail(400, {"error": "Cannot truncate prompt with n_keep (400) >= n_ctx (200)"}))
+    lmstudio.answer("end")
+    history = [{"role": role, "content": f"{role} " * 30} for role in ("user", "assistant") * 3]
+    response = await going_on.stream("Count.", messages=history, on_overflow="trim").whole()
+    assert {note.code for note in response.notes} == {"HISTORY_TRIMMED", "STREAM_CONTINUED"}
+
+
+async def test_the_deadline_moves_once_for_a_stream_and_its_continuations(
+    lmstudio: Simulator, going_on: LMStudioAdapter
+) -> None:
+    """A load that was waited for before the stream began is not waited for again when it goes on."""
+    loading = Fail(503, {"error": {"message": "Loading model"}}, headers={"retry-after-ms": "1"})
+    lmstudio.fail(loading)
+    lmstudio.answer(BROKEN)
+    lmstudio.fail(loading, times=9999)
+    began = going_on._core.host.policy.clock.monotonic()
+    with pytest.raises(StreamInterruptedError) as caught:
+        await going_on.stream("Count.", timeout_ms=2000, model_loading_timeout_ms=60_000).whole()
+    assert isinstance(caught.value.__cause__, ModelUnavailableError)
+    assert going_on._core.host.policy.clock.monotonic() - began < 3

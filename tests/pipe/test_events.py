@@ -4,9 +4,20 @@ import logging
 
 import pytest
 
-from neuroroute import BackingOff, Event, Hedged, LMStudioAdapter, ModelInvalidRequestError, RetryPolicy
+from neuroroute import (
+    BackingOff,
+    BreakerChanged,
+    BreakerPolicy,
+    CircuitOpenError,
+    Event,
+    Hedged,
+    LMStudioAdapter,
+    MalformedResponseError,
+    ModelInvalidRequestError,
+    RetryPolicy,
+)
 from neuroroute.pipe.events import teller
-from neuroroute.simulator import Simulator
+from neuroroute.simulator import Answer, Simulator
 
 
 def test_every_observer_is_told() -> None:
@@ -45,9 +56,38 @@ async def test_a_back_off_is_told(lmstudio: Simulator) -> None:
     ]
     assert "crashed" in told[0].error.message
     assert "secret" not in repr(events)
+    assert all(event.error.__traceback__ is None for event in told)  # its frames lead to the request
 
 
-@pytest.mark.parametrize("observers", ["print", print, [5], [None]])
+async def test_no_text_of_an_answer_is_told(lmstudio: Simulator) -> None:
+    """An answer in a form that is not ours stays out of errors, events, and what other callers see."""
+    events: list[Event] = []
+    body = b"My secret diagnosis"
+    lmstudio.answer(Answer(raw_chunks=[body], content_type="text/plain"), times=2)
+    lmstudio.answer(Answer(raw_chunks=[b"data: " + body + b"\n\n"]), times=2)
+    policy = BreakerPolicy(minimum_calls=4)
+    async with LMStudioAdapter(
+        "llama3", base_url=lmstudio.url, initial_backoff=0, breaker=policy, observers=[events.append]
+    ) as adapter:
+        with pytest.raises(MalformedResponseError) as caught:
+            await adapter.generate_completion("hi")
+        assert "19 bytes of something else" in caught.value.message
+        with pytest.raises(MalformedResponseError):
+            await adapter.stream("hi").whole()
+        with pytest.raises(CircuitOpenError) as refused:
+            await adapter.generate_completion("hi")
+    causes = [event.cause for event in events if isinstance(event, BreakerChanged)]
+    told = [event.error for event in events if isinstance(event, BackingOff)]
+    assert len(told) == 2
+    for error in (*told, *causes, refused.value, refused.value.__cause__):
+        assert "secret" not in str(error) + repr(vars(error))
+
+
+async def waits(_: Event) -> None:
+    """Would never be awaited."""
+
+
+@pytest.mark.parametrize("observers", ["print", print, [5], [None], [waits]])
 def test_what_is_no_observer_is_refused(observers: object) -> None:
     """Observers are functions, in a list; anything else fails where it is given."""
     with pytest.raises(ModelInvalidRequestError, match="observers must be a list of functions"):

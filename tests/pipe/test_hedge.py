@@ -131,3 +131,37 @@ async def test_the_deadline_ends_both(lmstudio: Simulator, hedging: LMStudioAdap
     with pytest.raises(ModelTimeoutError):
         await hedging.generate_completion("hi", timeout_ms=60)
     assert repr(hedging.breaker) == "<Breaker closed, 2 of 2 failed>"
+
+
+@pytest.mark.parametrize("after", [1, 30_000])
+@pytest.mark.parametrize("turns", range(8))
+async def test_a_reply_that_nobody_has_is_closed(
+    lmstudio: Simulator, hedging: LMStudioAdapter, after: int, turns: int
+) -> None:
+    """Cancelled at whatever moment around the first chunk, a caller leaves neither a slot nor a prediction behind."""
+    lmstudio.script(lambda request: Answer(chunks=["a", "b", "c"], delay_between=5))
+    stream = hedging.stream("hi", hedge_after_ms=after)
+    asked = asyncio.create_task(stream.__anext__())
+    await lmstudio.wait_for_requests(1)
+    while not lmstudio.running("llama3"):
+        await asyncio.sleep(0)
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    asked.cancel()
+    await asyncio.wait([asked])
+    await stream.aclose()
+    gate = hedging._core.host.model("llama3").gate
+    async with asyncio.timeout(1):
+        while not (gate.is_idle and lmstudio.running("llama3") == 0):
+            await asyncio.sleep(0.001)
+
+
+async def test_nothing_is_paid_for_a_request_that_would_only_wait(lmstudio: Simulator, events: list[Event]) -> None:
+    """Without a free slot a second request is not made, told of, or paid."""
+    lmstudio.answer(Answer("slowly", delay=0.1))
+    async with LMStudioAdapter(
+        "llama3", base_url=lmstudio.url, slots=1, hedge_after_ms=10, observers=[events.append]
+    ) as adapter:
+        assert (await adapter.generate_completion("hi")).text == "slowly"
+        assert repr(adapter._core.host.budget) == "<RetryBudget 10.2 retries left>"
+    assert (events, len(lmstudio.requests)) == ([], 1)

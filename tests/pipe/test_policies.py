@@ -80,7 +80,7 @@ def test_slow_is_off_or_a_time() -> None:
     """slow_first_chunk is None, or milliseconds over 0."""
     for value in (0, -1, 1e12 + 1, float("nan"), True, "5"):
         assert refused(BreakerPolicy, slow_first_chunk=value) == (
-            "BreakerPolicy.slow_first_chunk must be a number of milliseconds, or None"
+            "BreakerPolicy.slow_first_chunk must be a number of milliseconds over 0, or None"
         )
     for value in (0.001, 1e12, None):
         BreakerPolicy(slow_first_chunk=value)

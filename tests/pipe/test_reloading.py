@@ -8,7 +8,7 @@ import pytest
 
 from conftest import FakeClock
 from neuroroute import Event, LMStudioAdapter, LMStudioError, ModelNotFoundError, ModelReloaded, ModelUnavailableError
-from neuroroute.simulator import Fail, SimulatedModel, Simulator
+from neuroroute.simulator import Answer, Fail, SimulatedModel, Simulator
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -45,13 +45,15 @@ async def test_a_model_that_is_gone_is_loaded_again(
     assert ModelReloaded(host=response.host, model="llama3") in events
 
 
-async def test_many_who_miss_it_load_it_once(lmstudio: Simulator, asking: LMStudioAdapter) -> None:
-    """However many requests find the model gone, it is loaded once."""
+async def test_many_who_miss_it_load_it_once(lmstudio: Simulator, asking: LMStudioAdapter, events: list[Event]) -> None:
+    """However many requests find the model gone, it is loaded once, told once, and all have their answer."""
     lmstudio.models[0].load_seconds = 0.05
     lmstudio.unload("llama3")
-    responses = await asyncio.gather(*(asking.generate_completion("hi") for _ in range(4)))
-    assert [response.text for response in responses] == ["You said: hi"] * 4
+    responses = await asyncio.gather(*(asking.generate_completion("hi") for _ in range(30)))
+    assert [response.text for response in responses] == ["You said: hi"] * 30
     assert len(loads(lmstudio)) == 1
+    assert sum(isinstance(event, ModelReloaded) for event in events) == 1
+    assert asking.breaker.state == "closed"
 
 
 async def test_it_is_loaded_as_it_was(lmstudio: Simulator, asking: LMStudioAdapter) -> None:
@@ -164,3 +166,15 @@ async def test_an_answer_that_says_nothing_is_no_load(lmstudio: Simulator, askin
     with pytest.raises(ModelUnavailableError) as caught:
         await asking.generate_completion("hi")
     assert "Unexpected endpoint" in caught.value.hint
+
+
+@pytest.mark.parametrize("jit", [True, False])
+async def test_a_crash_under_load_is_nothing_to_see(lmstudio: Simulator, asking: LMStudioAdapter, jit: bool) -> None:
+    """One crash, with all slots taken and a queue behind them: everybody has an answer."""
+    lmstudio.jit = jit
+    lmstudio.script(lambda request: Answer("fine", delay=0.05))
+    asked = [asyncio.create_task(asking.generate_completion("hi")) for _ in range(20)]
+    while lmstudio.running("llama3") < 4:
+        await asyncio.sleep(0.001)
+    lmstudio.crash("llama3")
+    assert [(await one).text for one in asked] == ["fine"] * 20

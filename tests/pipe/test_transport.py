@@ -12,6 +12,7 @@ import pytest
 from aiohttp.client_reqrep import ConnectionKey
 
 from neuroroute import (
+    AdapterClosedError,
     ConfigurationError,
     LMStudioAdapter,
     LMStudioError,
@@ -21,6 +22,7 @@ from neuroroute import (
     ModelTimeoutError,
     NetworkError,
 )
+from neuroroute.pipe import transport
 from neuroroute.pipe.strangers import STRANGERS, translated
 from neuroroute.simulator import CATALOGUE, Answer, ErrorCase, Fail, Simulator, StreamFault, WholeFault
 from neuroroute.wire.failures import failure
@@ -361,3 +363,36 @@ async def test_a_connection_that_never_was_is_tried_once(monkeypatch: pytest.Mon
         with pytest.raises(NetworkError):
             await adapter.generate_completion("hi")
     assert asked == ["nowhere.invalid"]
+
+
+@pytest.mark.parametrize("retries", [0, 3])
+async def test_closing_under_requests_is_nobody_s_failure(lmstudio: Simulator, retries: int) -> None:
+    """What is under way when the adapter is closed ends as that: not sent again, not counted, no pool opened anew."""
+    lmstudio.answer(Answer("late", delay=30), times=5)
+    async with LMStudioAdapter("llama3", base_url=lmstudio.url, max_retries=retries, slots=3) as adapter:
+        asked = [asyncio.create_task(adapter.generate_completion("hi")) for _ in range(5)]  # two of them wait
+        await lmstudio.wait_for_requests(3)
+        await adapter.aclose()
+        ends = await asyncio.gather(*asked, return_exceptions=True)
+        assert [type(end) for end in ends] == [AdapterClosedError] * 5
+        assert (len(lmstudio.requests), adapter._core.transport._pools) == (3, {})
+        lmstudio._queue.clear()
+        assert (await adapter.generate_completion("again")).text == "You said: again"
+        assert repr(adapter.breaker) == "<Breaker closed, 0 of 1 failed>"
+
+
+async def test_what_was_worked_on_is_not_sent_again_unasked(
+    lmstudio: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A kept connection that breaks at once was stale; one that breaks later is an attempt like any other."""
+    async with LMStudioAdapter("llama3", base_url=lmstudio.url, max_retries=0) as adapter:
+        await adapter.generate_completion("warm")
+        lmstudio.fail(Fail(silent="close"))
+        assert (await adapter.generate_completion("stale")).attempts == 1
+        assert len(lmstudio.requests) == 3
+        await adapter.generate_completion("warm")
+        monkeypatch.setattr(transport, "STALE_SECONDS", 0.01)
+        lmstudio.fail(Fail(silent="close", delay=0.03))
+        with pytest.raises(NetworkError, match="connection was lost"):
+            await adapter.generate_completion("killer")
+        assert len(lmstudio.requests) == 5

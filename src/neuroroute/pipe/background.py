@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Hashable
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
-from neuroroute.errors import NetworkError
+from neuroroute.errors import AdapterClosedError
 
 R = TypeVar("R")
 
@@ -36,7 +36,7 @@ class Background:
         """What comes of it; whoever leaves does not take it from the others.
 
         Raises:
-            NetworkError: the adapter was closed meanwhile.
+            AdapterClosedError: the adapter was closed meanwhile.
         """
         task = self.begin(kind, work)
         try:
@@ -44,7 +44,7 @@ class Background:
         except asyncio.CancelledError:
             if not task.cancelled():
                 raise
-            raise NetworkError("the adapter was closed meanwhile", retryable=False, hint="") from None
+            raise AdapterClosedError("the adapter was closed meanwhile") from None
 
     async def aclose(self) -> None:
         """Ends all that is under way in this event loop."""

@@ -24,13 +24,13 @@ earlier one is ignored. A probe that is heard of no more loses its turn when its
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from functools import partial
 from random import Random
 from typing import TYPE_CHECKING, TypeAlias
 
 from neuroroute.errors import (
+    AdapterClosedError,
     CircuitOpenError,
     LMStudioError,
     MalformedResponseError,
@@ -40,7 +40,7 @@ from neuroroute.errors import (
     StreamInterruptedError,
     is_loading,
 )
-from neuroroute.pipe.events import BreakerState
+from neuroroute.pipe.events import BreakerState, bare
 from neuroroute.pipe.policies import BreakerPolicy
 from neuroroute.pipe.reply import Clock, Layer, Reply, Send
 from neuroroute.pipe.window import SlidingWindow
@@ -58,11 +58,19 @@ COUNTED = (
 )
 """Failures on the server's side; a caller's mistakes and 429 never count."""
 
+_ONE_EVENT = ("crashed", "unloaded", "no_models")
+"""Reasons that fail all requests of a model at once: one event, which counts once."""
+
 _USED = -1
 """No generation: of a permit that was told of."""
 
 _PROBE_MS = 1000.0
 """When to come back while a probe is under way; nobody knows how long it takes."""
+
+
+def counts(error: LMStudioError) -> bool:
+    """Whether a failure is the server's: while a model loads, waiting is not failing, and a closed adapter is ours."""
+    return isinstance(error, COUNTED) and not is_loading(error) and not isinstance(error, AdapterClosedError)
 
 
 OnChange: TypeAlias = Callable[[BreakerState, BreakerState, "LMStudioError | None"], None]
@@ -72,9 +80,11 @@ OnChange: TypeAlias = Callable[[BreakerState, BreakerState, "LMStudioError | Non
 class Permit:
     """Leave to make one attempt; :meth:`Breaker.judge` is told once how that went, what it is told later is ignored."""
 
-    __slots__ = ("generation", "probe", "slow")
+    __slots__ = ("events", "generation", "probe", "slow")
 
-    def __init__(self, generation: int, *, probe: bool) -> None:
+    def __init__(self, generation: int, events: int, *, probe: bool) -> None:
+        self.events = events
+        """How many events had failed requests of the model when it was given."""
         self.generation = generation
         """The breaker's, when it was given; each permit of a probe has one of its own."""
         self.probe = probe
@@ -111,6 +121,8 @@ class Breaker:
         self._lease = 0.0
         """Until when the probe has its turn; 0: no probe is out."""
         self._cause: LMStudioError | None = None
+        self._events = 0
+        """How many times the model was gone, by what attempts told."""
 
     @property
     def state(self) -> BreakerState:
@@ -164,22 +176,23 @@ class Breaker:
         """
         self.check()
         if self._state == "closed":
-            return Permit(self._generation, probe=False)
+            return Permit(self._generation, self._events, probe=False)
         if self._state == "open":
             self._go("half_open", None)
         else:
             self._generation += 1  # whatever became of the probe before, it is too late to tell
         self._lease = self._now() + self.policy.probe_lease / 1000
-        return Permit(self._generation, probe=True)
+        return Permit(self._generation, self._events, probe=True)
 
     def judge(self, permit: Permit, error: LMStudioError | None) -> None:
         """An attempt is over; whether its error counts is decided here. None: it had its answer."""
         if not self._use(permit):
             return
-        if error is not None and (not isinstance(error, COUNTED) or is_loading(error)):
+        if error is not None and not counts(error):
             self._return(permit)
         elif not permit.probe:
-            self._count(error, slow=permit.slow)
+            if error is None or self._is_news(error, permit):
+                self._count(error, slow=permit.slow)
         elif error is None and not permit.slow:
             self._close()
         else:
@@ -197,15 +210,15 @@ class Breaker:
 
     def refusal(self) -> CircuitOpenError:
         """The error of an attempt that is refused."""
-        what = "too many of its last answers failed" if self._cause else "too many of its last answers were slow"
-        wait_ms: float | None = _PROBE_MS
         if self._forced:
-            what, wait_ms = "it was opened by force", None
-        elif self._state == "open":
-            wait_ms = max((self._due - self._now()) * 1000, 0.0)
-        error = CircuitOpenError(f"circuit breaker open: {what}", retry_after_ms=wait_ms)
-        if self._forced:
-            error.hint = "Close it with adapter.breaker.reset()."
+            hint = "Close it with adapter.breaker.reset()."
+            return CircuitOpenError("circuit breaker open: it was opened by force", hint=hint)
+        wait_ms = max((self._due - self._now()) * 1000, 0.0) if self._state == "open" else _PROBE_MS
+        what = "too many of its last answers were slow"
+        if self._cause is not None:
+            what = f"too many of its last answers failed (the last: {self._cause.code}, {self._cause.message})"
+        hint = f"In about {round(wait_ms / 1000, 1):g} s one request is let through to see whether the server is back."
+        error = CircuitOpenError(f"circuit breaker open: {what}", retry_after_ms=wait_ms, hint=hint)
         error.__cause__ = self._cause
         return error
 
@@ -213,6 +226,15 @@ class Breaker:
         """Whether this is told for the first time, and not too late."""
         generation, permit.generation = permit.generation, _USED
         return generation == self._generation
+
+    def _is_news(self, error: LMStudioError, permit: Permit) -> bool:
+        """Whether this tells of an event that no other attempt told of before."""
+        if not isinstance(error, ModelUnavailableError) or error.reason not in _ONE_EVENT:
+            return True
+        if permit.events < self._events:  # it was under way when the model went
+            return False
+        self._events += 1
+        return True
 
     def _return(self, permit: Permit) -> None:
         if permit.probe:
@@ -249,17 +271,10 @@ class Breaker:
         self._generation += 1
         self._lease = 0.0
         if state != "half_open":
-            self._cause = None if cause is None else _kept(cause)
+            self._cause = None if cause is None else bare(cause)
             self._window.clear()
         if before != state:
             self._on_change(before, state, self._cause)
-
-
-def _kept(error: LMStudioError) -> LMStudioError:
-    """A failure as it may be shown to other callers: without what this one had received, and without its frames."""
-    kept = copy.copy(error)
-    kept.partial = None
-    return kept
 
 
 def breaker(hosts: Hosts, clock: Clock, slow_first_chunk: float | None) -> Layer:
@@ -267,12 +282,15 @@ def breaker(hosts: Hosts, clock: Clock, slow_first_chunk: float | None) -> Layer
     slow_after = None if slow_first_chunk is None else slow_first_chunk / 1000
 
     async def layer(request: ChatRequest, send: Send) -> Reply:
-        of_model = hosts.model(request).breaker
+        model = hosts.model(request)
+        of_model = model.breaker
         permit = of_model.admit()
         began = clock.monotonic() if slow_after is not None else 0.0
         try:
             reply = await send(request)
         except LMStudioError as error:
+            if model.mending:
+                of_model.give_back(permit)
             of_model.judge(permit, error)
             raise
         except BaseException:

@@ -6,10 +6,12 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
 
+from msgspec.structs import replace
+
 from neuroroute.errors import LMStudioError
 from neuroroute.messages import AssistantMessage, UserMessage
-from neuroroute.pipe.breaker import COUNTED
-from neuroroute.pipe.events import StreamContinued, Tell
+from neuroroute.pipe.breaker import counts
+from neuroroute.pipe.events import StreamContinued, Tell, bare
 from neuroroute.pipe.hosts import Hosts
 from neuroroute.pipe.reply import Layer, Reply, Send
 from neuroroute.pipe.retry import retries_of
@@ -71,11 +73,16 @@ class ContinuedReply:
         known = len(self._reply.ready)
         try:
             more = await self._reply.read()
-        except COUNTED as error:
+        except LMStudioError as error:
+            if self._left or not counts(error):
+                raise
             self._reply.answer.finish()  # what was held back in case that it was a tag is text, now
             self._note(known)
             await self._go_on(error)
             return True
+        except BaseException:
+            self._left = True  # its reader was cancelled: that is not the server's breaking off
+            raise
         self._note(known)
         return more
 
@@ -112,9 +119,12 @@ class ContinuedReply:
             reply = await self._send(follow_up)
         except LMStudioError as failure:
             raise error from failure
-        if self._left:
+        note = self._request.different_model(reply.answer.model)
+        if self._left or (note is not None and self._request.options["strict_model"]):
             reply.close()
             raise error
+        if note is not None:
+            self._request.notes.append(note)
         reply.answer.before = "".join(self._text)
         known = len(reply.ready)
         reply.ready.extendleft(reversed(self._reply.ready))
@@ -122,7 +132,7 @@ class ContinuedReply:
         self.attempts += reply.attempts
         self._note(len(reply.ready) - known)
         self._request.notes.append(Note("STREAM_CONTINUED", f"it broke off ({error.message}), and was continued"))
-        self._tell(StreamContinued(host=reply.host, model=self._request.model, error=error))
+        self._tell(StreamContinued(host=reply.host, model=self._request.model, error=bare(error)))
 
     def _follow_up(self) -> ChatRequest | None:
         """The request for the rest; None where that cannot be asked for."""
@@ -136,14 +146,5 @@ class ContinuedReply:
             if options["max_tokens"] < 1:
                 return None
         messages = [*request.messages, AssistantMessage(content=text), UserMessage(content=GO_ON)]
-        return ChatRequest(
-            model=request.model,
-            messages=messages,
-            body=encode_body(request.model, messages, options, request.offer, streaming=True),
-            streaming=True,
-            options=options,
-            notes=[],
-            offer=request.offer,
-            url=request.url,
-            host=request.host,
-        )
+        body = encode_body(request.model, messages, options, request.offer, streaming=True)
+        return replace(request, messages=messages, body=body, options=options, failures=[], limits=[], spent=0.0)

@@ -123,7 +123,8 @@ class EventReply:
                 return await self._end()
             self._take(data)
         except LMStudioError as error:
-            self._leave(error)
+            self._failure = error
+            self.close()
             raise
         except BaseException:
             self.close()
@@ -132,12 +133,18 @@ class EventReply:
 
     def close(self) -> None:
         """See :class:`~neuroroute.pipe.reply.Reply`."""
-        self._leave(None if self.answer.complete else self._failure)
+        self._leave(judged=self._failure is not None or self.answer.complete)
 
-    def _leave(self, failure: LMStudioError | None) -> None:
+    def break_off(self, why: str) -> None:
+        """Closes it under its reader, who is told why; that is nothing to judge a server by."""
+        if not self._over and self._failure is None and not self.answer.complete:
+            self._failure = StreamInterruptedError(why)
+        self._leave(judged=False)
+
+    def _leave(self, *, judged: bool) -> None:
         if not self._over:
             self._response.close()
-            self._finish(failure)
+            self._finish(judged=judged)
 
     def when_over(self, action: Callable[[], None]) -> None:
         """See :class:`~neuroroute.pipe.reply.Reply`."""
@@ -149,10 +156,10 @@ class EventReply:
 
     def when_judged(self, action: Callable[[LMStudioError | None], None]) -> None:
         """See :class:`~neuroroute.pipe.reply.Reply`."""
-        if self._over:
-            action(None if self.answer.complete else self._failure)
-        else:
+        if not self._over:
             self._judges.append(action)
+        elif self.answer.complete or self._failure is not None:
+            action(self._verdict())
 
     def _take(self, data: bytes) -> None:
         answer = self.answer
@@ -201,7 +208,7 @@ class EventReply:
             self.close()
         else:
             self._response.release()
-            self._finish(None)
+            self._finish(judged=True)
         return bool(self.ready)
 
     def _take_rest(self) -> None:
@@ -210,17 +217,21 @@ class EventReply:
             self.answer.events(self._parser.rest())
 
     def _was_whole(self) -> bool:
-        if not self.answer.complete:  # closed by somebody else than its reader: what came is no whole answer
-            raise self._failure or StreamInterruptedError("the adapter was closed while the answer was coming")
+        if not self.answer.complete:
+            raise self._failure or StreamInterruptedError("the stream was left before its end")
         return False
 
-    def _finish(self, failure: LMStudioError | None) -> None:
+    def _verdict(self) -> LMStudioError | None:
+        """How it ended; an answer that told its end is whole, whatever happened after that."""
+        return None if self.answer.complete else self._failure
+
+    def _finish(self, *, judged: bool) -> None:
         self._over = True
         self._stop_timer()
         self._let_go()
         judges, self._judges = self._judges, []
-        for judge in judges:
-            judge(failure)
+        for judge in judges if judged else ():
+            judge(self._verdict())
 
     def _let_go(self) -> None:
         """The server does nothing more for this answer, whether or not all of it was taken."""

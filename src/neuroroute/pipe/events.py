@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 from collections.abc import Callable, Sequence
 from typing import Literal, TypeAlias
@@ -57,6 +58,13 @@ class StreamContinued(Event, frozen=True, kw_only=True):
     """A stream broke off, and the model is asked to go on from there."""
 
     error: LMStudioError
+
+
+def bare(error: LMStudioError) -> LMStudioError:
+    """An error as others than its caller may see it: without what had been received, and without its frames."""
+    copied = copy.copy(error)
+    copied.partial = None
+    return copied
 
 
 Observer: TypeAlias = Callable[[Event], None]

@@ -22,18 +22,29 @@ def hedge(hosts: Hosts, tell: Tell) -> Layer:
 
     async def hedged(request: ChatRequest, send: Send, after: float) -> Reply:
         attempts = [_begun(send, request)]
-        reply: Reply | None = None
         try:
             await asyncio.wait(attempts, timeout=after)
-            if not attempts[0].done() and hosts.of(request).budget.spend():
+            if not attempts[0].done() and _has_room(hosts, request) and hosts.of(request).budget.spend():
                 tell(Hedged(host=request.host, model=request.model))
                 attempts.append(_begun(send, replace(request)))
             reply = await _first(attempts)
-            return reply
-        finally:
+        except BaseException:
+            await _leave(attempts, None)
+            raise
+        try:
             await _leave(attempts, reply)
+        except BaseException:
+            reply.close()  # nobody else has it
+            raise
+        return reply
 
     return layer
+
+
+def _has_room(hosts: Hosts, request: ChatRequest) -> bool:
+    """Whether a second request would be sent, and not only wait or be refused."""
+    model = hosts.model(request)
+    return not model.breaker.refuses and model.gate.taken < model.gate.slots
 
 
 def _begun(send: Send, request: ChatRequest) -> asyncio.Task[Reply]:

@@ -53,6 +53,8 @@ class HostedModel:
         self.breaker = Breaker(host.policy.breaker, host.policy.clock.monotonic, host.policy.random, self._changed)
         self.has_answered = False
         """It was there once."""
+        self.mending = 0
+        """How many requests have it loaded again; what fails for want of it meanwhile tells nothing new."""
         self.context_length: int | None = None
         """Tokens that it was last seen loaded with."""
         self._loaded_at = -math.inf

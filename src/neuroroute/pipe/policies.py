@@ -54,7 +54,9 @@ class BreakerPolicy(msgspec.Struct, frozen=True, kw_only=True):
             if not _between(getattr(self, name), 0, 1e12):
                 raise ModelInvalidRequestError(f"BreakerPolicy.{name} must be a number of milliseconds over 0")
         if self.slow_first_chunk is not None and not _between(self.slow_first_chunk, 0, 1e12):
-            raise ModelInvalidRequestError("BreakerPolicy.slow_first_chunk must be a number of milliseconds, or None")
+            raise ModelInvalidRequestError(
+                "BreakerPolicy.slow_first_chunk must be a number of milliseconds over 0, or None"
+            )
         if self.max_open_for < self.open_for:
             raise ModelInvalidRequestError("BreakerPolicy.max_open_for must be at least open_for")
 

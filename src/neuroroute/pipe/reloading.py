@@ -7,7 +7,6 @@ loaded, or that it does not know this one; whoever had answers from it before wa
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from functools import partial
 from typing import TypeAlias
 
 from neuroroute.errors import LMStudioError, ModelNotFoundError, ModelUnavailableError
@@ -28,8 +27,13 @@ def reloading(hosts: Hosts, load: Load, tell: Tell) -> Layer:
         try:
             reply = await send(request)
         except (ModelUnavailableError, ModelNotFoundError) as error:
-            if _is_gone(error, hosts.model(request), request) and await reloaded(request, error):
-                error.retryable = True
+            model = hosts.model(request)
+            if _is_gone(error, model, request):
+                model.mending += 1
+                try:
+                    error.retryable = await reloaded(request, error) or error.retryable
+                finally:
+                    model.mending -= 1
             raise
         hosts.model(request).has_answered = True
         return reply
@@ -43,13 +47,17 @@ def reloading(hosts: Hosts, load: Load, tell: Tell) -> Layer:
         if details.loaded:  # somebody else was faster
             return True
         request.wait_for_loading()
-        again = partial(load, host.url, details.key, model.context_length, request.options["model_loading_timeout_ms"])
+
+        async def load_again() -> None:
+            timeout_ms: float = request.options["model_loading_timeout_ms"]
+            await load(host.url, details.key, model.context_length, timeout_ms)
+            tell(ModelReloaded(host=request.host, model=request.model))
+
         try:
-            await model.loaded_by(again)
+            await model.loaded_by(load_again)
         except LMStudioError as failure:
             error.hint = f"{error.hint} Loading it again failed: {failure.message}".lstrip()
             return False
-        tell(ModelReloaded(host=request.host, model=request.model))
         return True
 
     return layer

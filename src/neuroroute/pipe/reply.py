@@ -51,7 +51,10 @@ class Reply(Protocol):
         """Has the action done once, when the answer has ended, broken off or been left: now, if it has."""
 
     def when_judged(self, action: Callable[[LMStudioError | None], None]) -> None:
-        """Has the action told once how the answer ended: with the error it broke off with, else with None."""
+        """Has the action told once how the answer ended: with None, or with the error that it broke off with.
+
+        Of an answer that is left before its end, nothing is told.
+        """
 
 
 Send: TypeAlias = Callable[[ChatRequest], Awaitable[Reply]]

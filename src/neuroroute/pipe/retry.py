@@ -14,7 +14,7 @@ from neuroroute.errors import (
     ModelBusyError,
     is_loading,
 )
-from neuroroute.pipe.events import BackingOff, Tell
+from neuroroute.pipe.events import BackingOff, Tell, bare
 from neuroroute.pipe.hosts import Hosts
 from neuroroute.pipe.policies import RetryPolicy
 from neuroroute.pipe.reply import Clock, Layer, Reply, Send
@@ -23,8 +23,8 @@ from neuroroute.requests import ChatRequest
 DEFAULT_RETRIES = {False: 3, True: 2}
 """``max_retries`` of whole answers and of streams."""
 
-LOADING_BACKOFF_MS = 5000.0
-"""No longer between two looks at whether a model is loaded by now."""
+LOADING_LOOK_MS = (250.0, 5000.0)
+"""At least, and unless the server says otherwise at most, between two looks at whether a model is loaded by now."""
 
 
 def delay_after(
@@ -49,11 +49,11 @@ def delay_after(
         return None
     if error.retries is not None and sum(type(failure) is type(error) for failure in failures) > error.retries:
         return None
-    if error.retry_after_ms is not None:
-        return error.retry_after_ms / 1000
-    cap = min(policy.max_backoff, LOADING_BACKOFF_MS) if waiting else policy.max_backoff
+    least, most = LOADING_LOOK_MS if waiting else (0.0, policy.max_backoff)
+    cap = min(most, policy.max_backoff)
     backoff = request.options["initial_backoff"] * 2.0 ** min(len(tries) - 1, 64)
-    return random.uniform(0, min(backoff, cap)) / 1000
+    wait = random.uniform(0, min(backoff, cap)) if error.retry_after_ms is None else error.retry_after_ms
+    return max(wait, least) / 1000
 
 
 def retries_of(request: ChatRequest) -> int:
@@ -91,7 +91,7 @@ def retry(policy: RetryPolicy, clock: Clock, random: Random, hosts: Hosts, tell:
                 BackingOff(
                     host=request.host,
                     model=request.model,
-                    error=request.failures[-1],
+                    error=bare(request.failures[-1]),
                     attempt=len(request.failures),
                     delay_ms=delay * 1000,
                 )
@@ -109,6 +109,7 @@ def _barred(hosts: Hosts, request: ChatRequest, error: LMStudioError) -> str | N
     host = hosts.of(request)
     if host.model(request.model).breaker.refuses:
         return "too many of the last requests failed"
-    if not is_loading(error) and not host.budget.spend():
+    # One load for all who missed the model: that each of them asks again does not bury the host.
+    if not (is_loading(error) or request.reloaded) and not host.budget.spend():
         return "the retry budget of this host is spent"
     return None

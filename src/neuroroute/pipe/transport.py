@@ -12,12 +12,13 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextvars import ContextVar
 from importlib.metadata import version
 from typing import Any, NamedTuple
-from weakref import WeakSet
+from weakref import WeakKeyDictionary, WeakSet
 
 import aiohttp
 from yarl import URL
 
 from neuroroute.errors import (
+    AdapterClosedError,
     LMStudioError,
     MalformedResponseError,
     ModelEmptyResponseError,
@@ -35,6 +36,9 @@ from neuroroute.wire.failures import failure
 
 KEEPALIVE_SECONDS = 4.0
 """LM Studio closes an idle connection after 5 s; ours end before, so that seldom one is closed under us."""
+
+STALE_SECONDS = 0.25
+"""How soon a connection shows that it had been closed; a request that fails later is not sent again unasked."""
 
 _USER_AGENT = f"neuroroute/{version('neuroroute')}"
 
@@ -105,6 +109,7 @@ class Transport:
         self._proxy = proxy
         self._max_bytes = max_response_bytes
         self._pools: dict[asyncio.AbstractEventLoop, tuple[_Pool, AsyncGenerator[_Pool, None]]] = {}
+        self._closings: WeakKeyDictionary[asyncio.AbstractEventLoop, int] = WeakKeyDictionary()
         self._urls: dict[str, URL] = {}
         self._timeouts: dict[float, aiohttp.ClientTimeout] = {}
 
@@ -114,6 +119,27 @@ class Transport:
         Raises:
             LMStudioError: whatever went wrong; the connection is closed.
         """
+        self._check_open(request)
+        try:
+            return await self._within_limit(request)
+        except LMStudioError:
+            self._check_open(request)
+            raise
+
+    def closings(self) -> int:
+        """How often the connections of this event loop were closed."""
+        return self._closings.get(asyncio.get_running_loop(), 0)
+
+    def _check_open(self, request: ChatRequest) -> None:
+        """What set out before the adapter was closed does not open connections anew, nor blame the server.
+
+        Raises:
+            AdapterClosedError: it was closed since.
+        """
+        if request.closings != self.closings():
+            raise AdapterClosedError("the adapter was closed meanwhile")
+
+    async def _within_limit(self, request: ChatRequest) -> Reply:
         limit = request.options["first_token_timeout_ms"]
         if limit is None or not request.streaming:
             return await self._attempt(request)
@@ -191,11 +217,15 @@ class Transport:
     async def _post(self, request: ChatRequest, pool: _Pool) -> aiohttp.ClientResponse:
         opened: list[None] = []
         _sockets_opened.set(opened)
+        loop = asyncio.get_running_loop()
+        began = loop.time()
         try:
             return await self._posted(pool.kept, request)
         except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
-            # Closed under us while it idled: no byte of an answer came, so this was no attempt.
-            if opened or isinstance(error, aiohttp.ClientConnectorError):
+            # Closed under us while it idled: no byte of an answer came, so this was no attempt. What breaks later was
+            # being worked on, and may be what the server died of.
+            late = loop.time() - began > STALE_SECONDS
+            if opened or late or isinstance(error, aiohttp.ClientConnectorError):
                 raise translated(error, request.options["connect_timeout_ms"]) from error
         except (*STRANGERS, ValueError) as error:
             raise translated(error, request.options["connect_timeout_ms"]) from error
@@ -258,8 +288,9 @@ class Transport:
             yield pool
         finally:
             self._pools.pop(loop, None)
+            self._closings[loop] = self._closings.get(loop, 0) + 1
             for stream in list(pool.streams):
-                stream.close()
+                stream.break_off("the adapter was closed while the answer was coming")
             await pool.kept.close()
             await pool.fresh.close()
 

@@ -158,7 +158,9 @@ def failure_in_success(body: bytes, *, why: str = "it has no 'choices'", began: 
         elif body.lstrip()[:1] == b"{":
             error = MalformedResponseError(f"the answer does not decode: {why}")
         else:
-            error = MalformedResponseError(f"the answer is not JSON ({said.message[:80]})")
+            # It may be an answer after all, in a form that is not ours: its text goes into no message.
+            what = said.message[:80] if body.lstrip()[:1] == b"<" else f"{len(body)} bytes of something else"
+            error = MalformedResponseError(f"the answer is not JSON ({what})")
     error.status = 200
     return error
 
