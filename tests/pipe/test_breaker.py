@@ -164,6 +164,8 @@ def test_open_it_refuses() -> None:
     made.attempts("FFFFF")
     assert made.breaker.refuses
     assert made.refusal().retry_after_ms == 30_000
+    made.clock.now = 0.04
+    assert made.refusal().hint.startswith("In about 30 s one request")
     with pytest.raises(CircuitOpenError):
         made.breaker.check()
     made.clock.now = 29.5

@@ -442,3 +442,18 @@ async def test_breakers_are_a_model_s(adapter: LMStudioAdapter, lmstudio: Simula
     assert isinstance(await fails(other, model="llama3"), CircuitOpenError)
     assert other.with_model("llama3").breaker is adapter.breaker
     assert other.breaker is not adapter.breaker
+
+
+async def test_what_is_being_mended_tells_nothing_new(adapter: LMStudioAdapter, lmstudio: Simulator) -> None:
+    """While the model is loaded again, what fails for want of it is not counted; a probe's permit comes back."""
+    model = adapter._core.host.model("llama3")
+    model.mending = 1
+    lmstudio.fail("no_models_loaded", times=6)
+    for _ in range(5):
+        with pytest.raises(ModelUnavailableError):
+            await adapter.generate_completion("hi")
+    assert repr(adapter.breaker) == "<Breaker closed, 0 of 0 failed>"
+    adapter.breaker._go("half_open", None)
+    with pytest.raises(ModelUnavailableError, match="No models loaded"):
+        await adapter.generate_completion("hi")
+    assert repr(adapter.breaker) == "<Breaker half_open, no probe is out>"
