@@ -222,6 +222,20 @@ async def test_a_reader_who_was_cancelled_is_not_continued(lmstudio: Simulator, 
     assert len(lmstudio.requests) == 1
 
 
+async def test_a_reader_who_is_cancelled_while_it_goes_on(lmstudio: Simulator, going_on: LMStudioAdapter) -> None:
+    """A continuation whose reader left before it began is not asked for again."""
+    lmstudio.answer(BROKEN)
+    lmstudio.answer(Answer("late", delay=5))
+    stream = going_on.stream("Count.")
+    assert [(await anext(stream)).chunk for _ in range(2)] == ["one ", "two "]
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(anext(stream), 0.03)
+    with pytest.raises(StreamInterruptedError):
+        await anext(stream)
+    assert len(lmstudio.requests) == 2
+    assert going_on._core.host.model("llama3").gate.is_idle
+
+
 async def test_a_closed_adapter_is_not_continued(lmstudio: Simulator, going_on: LMStudioAdapter) -> None:
     """After aclose() a stream does not go on over a connection of its own."""
     lmstudio.answer(Answer(chunks=["one ", "two"], delay_between=5))

@@ -119,6 +119,9 @@ class ContinuedReply:
             reply = await self._send(follow_up)
         except LMStudioError as failure:
             raise error from failure
+        except BaseException:
+            self._left = True
+            raise
         note = self._request.different_model(reply.answer.model)
         if self._left or (note is not None and self._request.options["strict_model"]):
             reply.close()
