@@ -127,10 +127,14 @@ class Soak:
                 weather.cancel()
 
     async def _weather(self) -> None:
-        """Switches the faults of the network, every second, or more often where that is soon over."""
+        """Switches the faults of the network, every second, or more often where that is soon over.
+
+        Each has its turn, so that the run before the one that counts has seen what that will see.
+        """
         while True:
-            self._network.set(*self._chance.choice(WEATHERS))
-            await asyncio.sleep(min(1.0, self._seconds / 20))
+            for faults in self._chance.sample(WEATHERS, len(WEATHERS)):
+                self._network.set(*faults)
+                await asyncio.sleep(min(1.0, self._seconds / 20))
 
     async def _call(self, adapter: LMStudioAdapter) -> None:
         streaming = self._chance.random() < 0.5
