@@ -184,7 +184,7 @@ class Transport:
             raise
         except STRANGERS as error:
             if timer.expired():
-                raise ModelTimeoutError(f"no answer within {milliseconds(timeout_ms)} ms") from error
+                raise ModelTimeoutError(f"no answer within {milliseconds(round(timeout_ms))} ms") from error
             raise translated(error) from error
 
     async def aclose(self) -> None:
