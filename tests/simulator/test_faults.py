@@ -201,3 +201,20 @@ async def test_raw_chunks_can_be_cut(server: Simulator, client: Any) -> None:
     """A fault counts raw chunks as it counts deltas."""
     server.answer(Answer(raw_chunks=[b"a", b"b", b"c"], stream_fault=StreamFault("cut", 2), delay_between=0.002))
     assert await broken_stream(client, server) == b"ab"
+
+
+@pytest.mark.parametrize(
+    ("make", "why"),
+    [
+        (lambda: StreamFault("bogus"), "'bogus' is no kind; there are cut, reset, end, hang, error"),
+        (lambda: StreamFault("cut", after=-1), "after is -1; it must be 0 or more"),
+        (lambda: WholeFault("error"), "'error' is no kind; there are cut, reset, end, hang"),
+        (lambda: WholeFault("cut", -1), "after is -1"),
+        (lambda: Fail(silent="x"), "silent is 'x'; it must be close, hang, or None"),
+        (lambda: Fail(99), "status is 99; it must be an HTTP status"),
+    ],
+)
+def test_what_cannot_be_scripted_is_refused(make: Any, why: str) -> None:
+    """A fault of no known kind fails where it is made, and not as a server that got itself in trouble."""
+    with pytest.raises(ValueError, match=why):
+        make()

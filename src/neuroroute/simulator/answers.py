@@ -30,6 +30,9 @@ class StreamFault:
     done: bool | None = None
     """Whether ``[DONE]`` follows the error event; None: as the server's ``Unknowns`` have it."""
 
+    def __post_init__(self) -> None:
+        _check(self, _STREAM_KINDS)
+
 
 @dataclass(frozen=True, slots=True)
 class WholeFault:
@@ -41,6 +44,9 @@ class WholeFault:
     client leaves."""
     after: int = 0
     """How many bytes of the body are sent first; 0 with ``end`` is an empty body."""
+
+    def __post_init__(self) -> None:
+        _check(self, _WHOLE_KINDS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +118,12 @@ class Fail:
     """No response at all: the connection is closed upon the request (``close``), or nothing happens until the client
     leaves (``hang``). Status, headers and body are not sent then."""
 
+    def __post_init__(self) -> None:
+        if self.silent not in (None, "close", "hang"):
+            raise ValueError(f"Fail: silent is {self.silent!r}; it must be close, hang, or None")
+        if not 100 <= self.status <= 599:
+            raise ValueError(f"Fail: status is {self.status!r}; it must be an HTTP status, from 100 to 599")
+
     @classmethod
     def of(cls, case: ErrorCase) -> Fail:
         """The failure that a row of the catalogue describes."""
@@ -149,3 +161,15 @@ def split(text: str, size: int | None) -> list[str]:
         return [text[at : at + size] for at in range(0, len(text), size)]
     words = text.split(" ")
     return [piece for piece in [words[0], *(f" {word}" for word in words[1:])] if piece]
+
+
+_WHOLE_KINDS = ("cut", "reset", "end", "hang")
+_STREAM_KINDS = (*_WHOLE_KINDS, "error", "no_finish", "no_done")
+
+
+def _check(fault: StreamFault | WholeFault, kinds: tuple[str, ...]) -> None:
+    name = type(fault).__name__
+    if fault.kind not in kinds:
+        raise ValueError(f"{name}: {fault.kind!r} is no kind; there are {', '.join(kinds)}")
+    if fault.after is not None and fault.after < 0:
+        raise ValueError(f"{name}: after is {fault.after}; it must be 0 or more")
