@@ -14,6 +14,7 @@
     ├── ModelContentFilteredError       MODEL_CONTENT_FILTERED  no
     ├── ModelInvalidRequestError        MODEL_INVALID_REQUEST   no    (also a ValueError)
     ├── ModelContextLengthError         MODEL_CONTEXT_LENGTH    no
+    ├── ModelCapabilityError            MODEL_CAPABILITY        no    nothing was sent
     ├── ModelEmptyResponseError         MODEL_EMPTY_RESPONSE    once
     ├── NetworkError                    NETWORK_ERROR           yes   (also a ConnectionError)
     ├── StreamInterruptedError          STREAM_INTERRUPTED      no
@@ -227,6 +228,13 @@ class ModelContextLengthError(LMStudioError):
     def context_length(self) -> int | None:
         """Tokens that fit, where the server told."""
         return self.details.get("context_length")
+
+
+class ModelCapabilityError(LMStudioError):
+    """With ``strict=True``: the server says that the model lacks what the request needs; nothing was sent."""
+
+    code = "MODEL_CAPABILITY"
+    default_hint = "Choose another model (list_models() tells what each can do), or leave strict out."
 
 
 class ModelEmptyResponseError(LMStudioError):

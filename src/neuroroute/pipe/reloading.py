@@ -7,18 +7,17 @@ loaded, or that it does not know this one; whoever had answers from it before wa
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from functools import partial
 from typing import TypeAlias
 
 from neuroroute.errors import LMStudioError, ModelNotFoundError, ModelUnavailableError
 from neuroroute.pipe.events import ModelReloaded, Tell
-from neuroroute.pipe.hosts import HostedModel, Hosts
+from neuroroute.pipe.hosts import Host, HostedModel, Hosts
 from neuroroute.pipe.reply import Layer, Reply, Send
 from neuroroute.pipe.retry import retries_of
 from neuroroute.requests import ChatRequest
 
-Load: TypeAlias = Callable[[str, str, "int | None", float], Awaitable[None]]
-"""Loads a model: base URL of the host, its key, tokens of context (None: the server's own choice), milliseconds."""
+Load: TypeAlias = Callable[[Host, str, "int | None", float], Awaitable[object]]
+"""Loads a model: its host, its name, tokens of context (None: the server's own choice), milliseconds."""
 
 
 def reloading(hosts: Hosts, load: Load, tell: Tell) -> Layer:
@@ -43,9 +42,8 @@ def reloading(hosts: Hosts, load: Load, tell: Tell) -> Layer:
         if details.loaded:  # somebody else was faster
             return True
         request.wait_for_loading()
-        again = partial(load, host.url, details.key, model.context_length, request.options["model_loading_timeout_ms"])
         try:
-            await model.loaded_by(again)
+            await load(host, request.model, model.context_length, request.options["model_loading_timeout_ms"])
         except LMStudioError as failure:
             error.hint = f"{error.hint} Loading it again failed: {failure.message}".lstrip()
             return False
