@@ -22,6 +22,8 @@ FILES = {
     "pipe/retry.py": ["pipe/test_retry*.py"],
     "pipe/retrybudget.py": ["pipe/test_retry*.py"],
     "pipe/admit.py": ["pipe/test_admit*.py"],
+    "pipe/gate.py": ["pipe/test_gate*.py", "pipe/test_admit*.py"],
+    "pipe/window.py": ["pipe/test_window*.py", "pipe/test_breaker*.py"],
     "wire/sse.py": ["wire/test_sse.py", "wire/test_fuzz.py"],
 }
 """What is mutated, and the tests that are to notice."""
@@ -31,6 +33,8 @@ _KILLED = ("killed", "timeout", "segfault")
 """A mutant that hangs or crashes is noticed, too."""
 _LIMITS = "timeout_multiplier = 5.0\ntimeout_constant = 2.0"
 """A mutant may take five times as long as its tests take without it, and ten seconds more."""
+_LEAKS = "default::pytest.PytestUnraisableExceptionWarning"
+"""mutmut makes every test fail once, to see that it can: what those leave open must not end pytest itself."""
 
 
 def main() -> int:
@@ -94,7 +98,7 @@ def prepare(copy: Path, source: str, tests: list[str]) -> None:
         "source_paths": ["src"],
         "only_mutate": [source],
         "pytest_add_cli_args_test_selection": tests,
-        "pytest_add_cli_args": ["--hypothesis-profile=mutate", "-p", "no:cacheprovider"],
+        "pytest_add_cli_args": ["--hypothesis-profile=mutate", "-p", "no:cacheprovider", "-W", _LEAKS],
     }
     lines = ["", "[tool.mutmut]", _LIMITS, *(f"{key} = {value}" for key, value in settings.items()), ""]
     project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")

@@ -1,7 +1,8 @@
 """Many callers, failures and cancellations for a while, on real sockets: ``make soak``.
 
-Every call must end in an answer or a typed error within its deadline, and nothing may be left: memory, sockets and
-tasks are where they were. Exits with 1 when something is not.
+A server that fails in half of its answers, and a network between that changes every second. Every call must end in an
+answer or a typed error within its deadline, and nothing may be left: memory, sockets and tasks are where they were.
+Exits with 1 when something is not.
 """
 
 from __future__ import annotations
@@ -18,8 +19,27 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from neuroroute import LMStudioAdapter, LMStudioError
-from neuroroute.simulator import CATALOGUE, Answer, Fail, Received, SimulatedModel, Simulator, StreamFault, WholeFault
+from neuroroute import BreakerPolicy, CircuitOpenError, LMStudioAdapter, LMStudioError, RetryPolicy
+from neuroroute.simulator import (
+    CATALOGUE,
+    Answer,
+    Bandwidth,
+    Blackhole,
+    ChaosProxy,
+    Cut,
+    Fail,
+    Freeze,
+    Latency,
+    Received,
+    Refuse,
+    Reset,
+    SimulatedModel,
+    Simulator,
+    Slicer,
+    SlowClose,
+    StreamFault,
+    WholeFault,
+)
 
 CALLERS = 32
 CANCELLED_SHARE = 0.1
@@ -28,6 +48,20 @@ GRACE_SECONDS = 1.0
 """How much later than its deadline a call may end on a busy machine."""
 MEMORY_GROWTH = 1.10
 KEPT_REQUESTS = 500
+WEATHERS = (
+    (),
+    (),
+    (Latency(20, jitter_ms=20),),
+    (Slicer(3),),
+    (Bandwidth(20_000),),
+    (Reset(200, rate=0.3),),
+    (Cut(300, rate=0.3), Slicer(50)),
+    (Freeze(100, rate=0.2),),
+    (SlowClose(100),),
+    (Blackhole(rate=0.1), Latency(5)),
+    (Refuse(),),
+)
+"""What the network is like for a second."""
 LONG_SECONDS = 30
 """From this length on memory is judged: a short run is still filling its pools."""
 
@@ -35,8 +69,9 @@ LONG_SECONDS = 30
 class Soak:
     """One run, and what it found."""
 
-    def __init__(self, server: Simulator, seconds: float, calls: int, seed: int) -> None:
+    def __init__(self, server: Simulator, network: ChaosProxy, seconds: float, calls: int, seed: int) -> None:
         self._server = server
+        self._network = network
         self._chance = Random(seed)
         self._seconds = seconds
         self._calls = calls
@@ -66,22 +101,42 @@ class Soak:
         case = self._chance.choice([case for case in CATALOGUE if case.endpoint == "chat"])
         return Fail(case.status, case.body)
 
-    async def run(self, url: str) -> None:
+    async def run(self) -> None:
         """All callers, until there were enough calls and enough time has passed."""
         until = time.monotonic() + self._seconds
         async with LMStudioAdapter(
-            "llama3", base_url=url, timeout_ms=TIMEOUT_MS, idle_timeout_ms=500, initial_backoff=5, slots=CALLERS
+            "llama3",
+            base_url=self._network.url,
+            timeout_ms=TIMEOUT_MS,
+            total_timeout_ms=TIMEOUT_MS,
+            idle_timeout_ms=500,
+            initial_backoff=5,
+            retry=RetryPolicy(budget=2000),
+            breaker=BreakerPolicy(open_for=100, max_open_for=400, minimum_calls=20, failure_ratio=0.8),
         ) as adapter:
 
             async def caller() -> None:
                 while time.monotonic() < until or self.ends.total() < self._calls:
                     await self._call(adapter)
 
-            await asyncio.gather(*(caller() for _ in range(CALLERS)))
+            weather = asyncio.create_task(self._weather())
+            try:
+                await asyncio.gather(*(caller() for _ in range(CALLERS)))
+            finally:
+                weather.cancel()
+
+    async def _weather(self) -> None:
+        """Switches the faults of the network, every second, or more often where that is soon over."""
+        while True:
+            self._network.set(*self._chance.choice(WEATHERS))
+            await asyncio.sleep(min(1.0, self._seconds / 20))
 
     async def _call(self, adapter: LMStudioAdapter) -> None:
         streaming = self._chance.random() < 0.5
-        made = adapter.stream("hi").whole() if streaming else adapter.generate_completion("hi")
+        options: dict[str, Any] = self._chance.choice(
+            [{}, {}, {"hedge_after_ms": 100}, {"priority": "low"}, {"continue_stream": True}]
+        )
+        made = adapter.stream("hi", **options).whole() if streaming else adapter.generate_completion("hi", **options)
         task = asyncio.ensure_future(made)
         began = time.monotonic()
         if self._chance.random() < CANCELLED_SHARE:
@@ -90,6 +145,9 @@ class Soak:
         try:
             await task
             self.ends["answer"] += 1
+        except CircuitOpenError:
+            self.ends["circuit open"] += 1
+            await asyncio.sleep(0.05)  # else nothing but refusals would be counted
         except LMStudioError as error:
             self.ends[error.code] += 1
         except asyncio.CancelledError:
@@ -118,16 +176,19 @@ def sockets() -> int:
 
 async def soak(seconds: float, calls: int, seed: int = 1) -> dict[str, Any]:
     """Runs it; a short run before it, uncounted, brings memory to where it stays."""
-    # as many slots as callers: it is the client that is measured, not a queue behind it
-    async with Simulator(models=[SimulatedModel("llama3", loaded=True, parallel=CALLERS)]) as server:
+    async with (
+        Simulator(models=[SimulatedModel("llama3", loaded=True, parallel=8)]) as server,
+        ChaosProxy(server.url, seed=seed) as network,
+    ):
         for length, count in ((min(seconds / 4, 15), 500), (seconds, calls)):
             gc.collect()
             server.requests.clear()
             before = (resident_mib(), sockets(), threading.active_count())
-            run = Soak(server, length, count, seed)
+            run = Soak(server, network, length, count, seed)
             server.script(run.answer)
-            await run.run(server.url)
-            await asyncio.sleep(0.3)
+            await run.run()
+            network.set()
+            await asyncio.sleep(0.5)
     gc.collect()
     after = (resident_mib(), sockets(), threading.active_count())
     left = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
@@ -142,6 +203,7 @@ async def soak(seconds: float, calls: int, seed: int = 1) -> dict[str, Any]:
         "calls": run.ends.total(),
         "ends": dict(run.ends.most_common()),
         "slowest_s": round(run.slowest, 2),
+        "connections": network.connections,
         "memory_mib": [round(before[0]), round(after[0])],
         "open_files": [before[1], after[1]],
         "wrong": wrong,

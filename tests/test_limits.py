@@ -7,7 +7,7 @@ import weakref
 import pytest
 
 from neuroroute import limits
-from neuroroute.limits import limited
+from neuroroute.limits import alarmed, limited
 
 
 async def within(seconds: float, work: float) -> str:
@@ -128,3 +128,147 @@ def test_a_loop_that_ended_is_let_go() -> None:
         asyncio.run(once())
     gc.collect()
     assert sum(loop() is not None for loop in loops) <= 1
+
+
+async def test_a_limit_that_is_postponed_passes_later() -> None:
+    """Moved while it runs, a limit passes so much later, and once; what was moved twice is moved by both."""
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    limit = limited(0.01)
+    assert limit.due == limit.place
+    assert began + 0.01 <= limit.due <= loop.time() + 0.01
+    limit.postpone(0.02)
+    limit.postpone(0.02)
+    assert limit.due == pytest.approx(limit.place + 0.04, abs=1e-6)
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.sleep(5)
+    assert loop.time() >= began + 0.05
+    assert limit.passed()
+    limit.end()
+    await asyncio.sleep(0.02)  # nothing comes after it
+
+
+async def test_a_limit_is_moved_while_it_is_late_already() -> None:
+    """A limit that was due once, and was moved before that, may be moved again from its new place."""
+    limit = limited(0.01)
+    limit.postpone(0.02)
+    await asyncio.sleep(0.02)
+    assert not limit.fired
+    limit.postpone(0.02)
+    began = asyncio.get_running_loop().time()
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.sleep(5)
+    assert asyncio.get_running_loop().time() >= began + 0.02
+    assert limit.passed()
+    limit.end()
+
+
+async def test_a_postponed_limit_that_was_ended_does_nothing() -> None:
+    """Work that ends before the new time is left alone, and so is what runs in its task after it."""
+    limit = limited(0.005)
+    limit.postpone(0.01)
+    await asyncio.sleep(0.007)
+    limit.end()
+    assert limit.over
+    await asyncio.sleep(0.02)
+    assert not limit.fired
+
+
+async def test_too_late_to_postpone() -> None:
+    """A limit that has passed stays passed."""
+    limit = limited(0.005)
+    try:
+        await asyncio.sleep(5)
+    except asyncio.CancelledError:
+        limit.postpone(5)
+        assert limit.fired
+        assert limit.passed()
+    finally:
+        limit.end()
+
+
+async def test_a_limit_says_that_its_cancellation_is_under_way() -> None:
+    """From when it passes until it is told of, a limit says so; never when somebody else cancels, nor when it ends."""
+    seen: list[bool] = []
+
+    async def work(seconds: float) -> None:
+        limit = limited(seconds)
+        seen.append(limit.fired)
+        try:
+            await asyncio.sleep(5)
+        except asyncio.CancelledError:
+            seen.append(limit.fired)
+            seen.append(limit.passed())
+            seen.append(limit.fired)
+            seen.append(limit.passed())  # it is told of once
+        finally:
+            limit.end()
+
+    await work(0.005)
+    assert seen == [False, True, True, False, False]
+    seen.clear()
+    task = asyncio.create_task(work(5))
+    await asyncio.sleep(0)
+    task.cancel()
+    await task
+    assert seen == [False, False, False, False, False]
+
+
+async def test_a_cancellation_beside_the_limit_s_is_not_its_own() -> None:
+    """When somebody else cancels the task as well, what was caught is not the limit's alone: it goes on."""
+
+    told: list[bool] = []
+
+    async def work() -> None:
+        limit = limited(0.005)
+        try:
+            await asyncio.sleep(5)
+        except asyncio.CancelledError:
+            task.cancel()
+            told.append(limit.passed())
+        finally:
+            limit.end()
+
+    task = asyncio.create_task(work())
+    await asyncio.wait([task])
+    assert told == [False]
+    assert task.cancelled()
+    assert task.cancelling() == 1
+
+
+async def test_an_alarm_rings_once() -> None:
+    """What is to be done is done after its time, once, on the event loop; unless it was ended before."""
+    rung: list[str] = []
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    alarm = alarmed(0.01, lambda: rung.append("rung"))
+    assert (rung, alarm.over) == ([], False)
+    ended = alarmed(0.01, lambda: rung.append("ended"))
+    ended.end()
+    assert ended.over
+    while not rung:
+        await asyncio.sleep(0.001)
+    assert loop.time() >= began + 0.01
+    assert alarm.over
+    alarm.look()
+    alarm.end()
+    await asyncio.sleep(0.01)
+    assert rung == ["rung"]
+
+
+async def test_alarms_stand_in_one_line_with_limits() -> None:
+    """Alarms and limits of one duration share a timer: each has its turn, also one that is set by another."""
+    rung: list[int] = []
+
+    def again() -> None:
+        rung.append(1)
+        if len(rung) < 3:
+            alarmed(0.01, again)
+
+    alarmed(0.01, again)
+    assert await within(0.01, 5) == "late"
+    alarmed(0.01, again).end()
+    assert await within(0.01, 5) == "late"
+    assert await within(0.01, 5) == "late"
+    assert await within(0.01, 5) == "late"
+    assert len(rung) == 3

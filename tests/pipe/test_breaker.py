@@ -150,7 +150,7 @@ def test_an_attempt_counts_for_a_minute() -> None:
     """Failures are forgotten when the window has passed over them."""
     made = Made()
     made.attempts("FFFF")
-    made.clock.now = 59.9
+    made.clock.now = 59.99
     assert repr(made.breaker) == "<Breaker closed, 4 of 4 failed>"
     made.clock.now = 60
     assert repr(made.breaker) == "<Breaker closed, 0 of 0 failed>"
@@ -194,16 +194,16 @@ def test_one_probe_at_a_time() -> None:
 
 def test_failed_probes_make_it_wait_longer() -> None:
     """The first time is fixed; then it doubles with jitter, never below the first nor above the cap; closed, anew."""
-    made = Made(open_for=30_000, max_open_for=150_000)
+    made = Made(open_for=30_000, max_open_for=300_000)
     made.attempts("FFFFF")
     waits = []
     for _ in range(5):
         waits.append(made.refusal().retry_after_ms)
         made.clock.now += waits[-1] / 1000  # type: ignore[operator]
         made.attempts("F")
-    assert waits == [30_000, 60_000, 120_000, 150_000, 150_000]
-    assert made.random.ranges == [(30, 60), (60, 120), (75, 150), (75, 150), (75, 150)]
-    made.clock.now += 150
+    assert waits == [30_000, 60_000, 120_000, 240_000, 300_000]
+    assert made.random.ranges == [(30, 60), (60, 120), (120, 240), (150, 300), (150, 300)]
+    made.clock.now += 300
     assert made.attempts("S").state == "closed"
     made.attempts("FFFFF")
     assert made.refusal().retry_after_ms == 30_000
@@ -280,7 +280,7 @@ def test_a_probe_s_lease_ends() -> None:
     made.attempts("FFFFF")
     made.clock.now = 30
     lost = made.breaker.admit()
-    made.clock.now = 89.9
+    made.clock.now = 89.99
     assert made.breaker.refuses
     made.clock.now = 90
     assert not made.breaker.refuses
@@ -291,6 +291,40 @@ def test_a_probe_s_lease_ends() -> None:
     assert repr(made.breaker) == "<Breaker half_open, a probe is out>"
     made.breaker.judge(probe, DOWN)
     assert made.breaker.state == "open"
+
+
+def test_every_probe_is_told_apart() -> None:
+    """Of several probes that lost their turn, and of an attempt from before, nothing is heard any more."""
+    made = Made(minimum_calls=1)
+    early = made.breaker.admit()
+    made.attempts("F")
+    probes = []
+    for made.clock.now in (30, 90, 150, 210):
+        probes.append(made.breaker.admit())
+    for permit in (early, *probes[:3]):
+        for end in (DOWN, None):
+            made.breaker.judge(permit, end)
+        assert repr(made.breaker) == "<Breaker half_open, a probe is out>"
+    made.breaker.judge(probes[3], None)
+    assert made.breaker.state == "closed"
+
+
+def test_a_probe_that_fails_is_the_cause_from_then_on() -> None:
+    """Whoever is refused sees the last failure, not the first."""
+    made = Made(minimum_calls=1)
+    made.attempts("F")
+    made.clock.now = 30
+    made.breaker.judge(made.breaker.admit(), ModelTimeoutError("late"))
+    assert isinstance(made.refusal().__cause__, ModelTimeoutError)
+
+
+def test_a_permit_comes_back_early_in_the_day() -> None:
+    """On a clock that has just begun, too, a probe that was left makes room at once."""
+    made = Made(minimum_calls=1)
+    made.attempts("F")
+    made.breaker.probe_soon()
+    made.breaker.give_back(made.breaker.admit())
+    assert not made.breaker.refuses
 
 
 def test_a_probe_may_come_late_while_nobody_took_its_turn() -> None:
@@ -465,18 +499,18 @@ def test_transitions_are_told_once_they_are_made() -> None:
     seen: list[str] = []
     clock = FakeClock()
     breaker: Breaker = Breaker(
-        BreakerPolicy(minimum_calls=1),
+        BreakerPolicy(minimum_calls=1, open_for=500),
         clock.monotonic,
         Random(1),
         lambda before, after, cause: seen.append(f"{before}-{after} {cause and cause.message} {breaker!r}"),
     )
     breaker.judge(breaker.admit(), DOWN)
-    clock.now = 30
+    clock.now = 0.5
     breaker.judge(breaker.admit(), None)
     breaker.force_open()
     breaker.reset()
     assert seen == [
-        "closed-open refused <Breaker open, 30 s left>",
+        "closed-open refused <Breaker open, 0 s left>",
         "open-half_open refused <Breaker half_open, no probe is out>",
         "half_open-closed None <Breaker closed, 0 of 0 failed>",
         "closed-open None <Breaker open, by force>",

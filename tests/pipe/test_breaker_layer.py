@@ -215,6 +215,9 @@ async def test_a_limit_that_passes_counts(adapter: LMStudioAdapter, lmstudio: Si
     refused = await fails(adapter)
     assert isinstance(refused, CircuitOpenError)
     assert isinstance(refused.__cause__, ModelTimeoutError)
+    assert refused.__cause__.message == (
+        f"no first chunk within {limit}=20" if limit.startswith("first") else "no answer within the deadline"
+    )
 
 
 async def test_a_server_that_cannot_be_reached_counts(clock: FakeClock) -> None:

@@ -285,6 +285,7 @@ async def test_back_offs_are_told(lmstudio: Simulator, clock: FakeClock) -> None
 async def test_a_wait_up_to_the_deadline_is_too_long(lmstudio: Simulator, clock: FakeClock) -> None:
     """A back-off that would end at the deadline is not begun; one that ends just before it is."""
     async with LMStudioAdapter("llama3", base_url=lmstudio.url, clock=clock) as adapter:
+        await adapter.generate_completion("hi")  # the first call takes a moment to find out where to go
         lmstudio.fail(Fail(429, {"error": "slow down"}, headers={"retry-after-ms": "5000"}))
         with pytest.raises(ModelRateLimitedError) as caught:
             await adapter.generate_completion("hi", timeout_ms=5000)
@@ -375,8 +376,18 @@ async def test_a_spent_budget_ends_retries(lmstudio: Simulator, clock: FakeClock
 async def test_waiting_for_a_model_to_load_costs_nothing(adapter: LMStudioAdapter, lmstudio: Simulator) -> None:
     """Asking whether a model is loaded by now spends none of the budget."""
     lmstudio.fail(LOADING, times=20)
-    assert (await adapter.generate_completion("hi", timeout_ms=600_000)).attempts == 21
+    assert (await adapter.generate_completion("hi")).attempts == 21
     assert repr(adapter._core.host.budget) == "<RetryBudget 10.2 retries left>"  # one call succeeded
+
+
+async def test_a_model_that_loads_moves_the_deadline(
+    adapter: LMStudioAdapter, lmstudio: Simulator, clock: FakeClock
+) -> None:
+    """Once the server says that it loads the model, model_loading_timeout_ms come on top; once."""
+    lmstudio.fail(Fail(503, {"error": {"message": "Loading model"}}, headers={"Retry-After": "4"}), times=20)
+    with pytest.raises(ModelUnavailableError, match="Loading") as caught:
+        await adapter.generate_completion("hi", timeout_ms=2000, model_loading_timeout_ms=20_000)
+    assert (clock.slept, caught.value.attempts) == ([4] * 5, 6)
 
 
 async def test_a_retry_that_is_not_made_is_not_paid_for(adapter: LMStudioAdapter, lmstudio: Simulator) -> None:
@@ -384,8 +395,9 @@ async def test_a_retry_that_is_not_made_is_not_paid_for(adapter: LMStudioAdapter
     lmstudio.fail(Fail(503, {"error": "down"}, headers={"Retry-After": "90"}))
     lmstudio.fail(Fail(503, {"error": "down"}), times=4)
     for _ in range(5):
-        with pytest.raises(ModelUnavailableError):
+        with pytest.raises(ModelUnavailableError) as caught:
             await adapter.generate_completion("hi", max_retries=3 if len(lmstudio.requests) in (0, 4) else 0)
+    assert caught.value.hint.endswith(" It was not tried again: too many of the last requests failed.")
     assert adapter.breaker.refuses
     assert repr(adapter._core.host.budget) == "<RetryBudget 10.0 retries left>"
 

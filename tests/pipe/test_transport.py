@@ -9,6 +9,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+from aiohttp.client_reqrep import ConnectionKey
 
 from neuroroute import (
     ConfigurationError,
@@ -33,7 +34,9 @@ def all_subclasses(kind: type[Exception]) -> set[type[Exception]]:
 def test_no_stranger_is_missing(kind: type[Exception]) -> None:
     """Every error that aiohttp has becomes one of ours."""
     # made without its constructor, which wants a live request; only what it is matters
-    quiet = type(kind.__name__, (kind,), {"__init__": lambda self: None, "__str__": lambda self: "x"})
+    key = ConnectionKey("localhost", 1234, False, True, None, None, None)
+    looks = {"__init__": lambda self: None, "__str__": lambda self: "x", "_conn_key": key, "_os_error": OSError("x")}
+    quiet = type(kind.__name__, (kind,), looks)
     stranger: Exception = quiet()
     assert isinstance(stranger, STRANGERS)
     error = translated(stranger)

@@ -1,23 +1,18 @@
 from __future__ import annotations
 
 import time
-from itertools import pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fuzzing import cut
 from neuroroute import MalformedResponseError
 from neuroroute.wire.sse import SSEParser
 
 EVENTS = st.lists(
     st.text(st.characters(codec="utf-8", exclude_characters="\r\n"), min_size=1).map(str.encode), min_size=1, max_size=6
 )
-
-
-def split_at(data: bytes, cuts: list[int]) -> list[bytes]:
-    places = [0, *sorted(cut % (len(data) + 1) for cut in cuts), len(data)]
-    return [data[a:b] for a, b in pairwise(places)]
 
 
 def parse(pieces: list[bytes], limit: int = 1 << 20) -> list[bytes]:
@@ -29,23 +24,7 @@ def parse(pieces: list[bytes], limit: int = 1 << 20) -> list[bytes]:
 def test_any_split_gives_the_same_events(events: list[bytes], newline: bytes, mark: bool, cuts: list[int]) -> None:
     """However the network cuts the bytes, and whatever ends its lines, the events are the same."""
     body = b"".join(b"data: " + event + newline * 2 for event in events)
-    assert parse(split_at((b"\xef\xbb\xbf" if mark else b"") + body, cuts)) == events
-
-
-@given(st.lists(st.binary(max_size=40), max_size=8))
-def test_arbitrary_bytes_raise_nothing_but_our_errors(pieces: list[bytes]) -> None:
-    """Whatever comes off the network, the parser gives events or its own error."""
-    try:
-        found = parse(pieces, limit=64)
-    except MalformedResponseError:
-        return
-    assert all(isinstance(event, bytes) for event in found)
-
-
-@given(st.binary(max_size=200), st.lists(st.integers(0, 10_000), max_size=5))
-def test_a_split_changes_nothing(body: bytes, cuts: list[int]) -> None:
-    """Events of arbitrary bytes do not depend on where they were cut."""
-    assert parse(split_at(body, cuts)) == parse([body])
+    assert parse(cut((b"\xef\xbb\xbf" if mark else b"") + body, cuts)) == events
 
 
 @pytest.mark.parametrize(

@@ -257,3 +257,54 @@ def engine(*, command: Sequence[str], model_file: Path | None, context_length: i
     from neuroroute.cli.engine import engine as run
 
     return run(command, model_path=model_file, context_length=context_length, parallel=parallel)
+
+
+def _read_faults(_: click.Context, __: click.Parameter, words: Sequence[str]) -> list[Any]:
+    from neuroroute.simulator.faults import parse_fault
+
+    try:
+        return [parse_fault(word) for word in words]
+    except ValueError as error:
+        raise click.BadParameter(f"{error}\n`neuroroute simulate --list-faults` lists them all.") from None
+
+
+@program.command(epilog=_EPILOG)
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=1234, show_default=True, metavar="N", help="0: any free."
+)
+@click.option("--profile", metavar="VERSION", help="The version of LM Studio to be, as 0.3.5. Default: the newest.")
+@click.option(
+    "--fault",
+    "faults",
+    multiple=True,
+    callback=_read_faults,
+    metavar="WORD",
+    help="What goes wrong, as crash_null@10% or latency:200; repeatable.",
+)
+@click.option(
+    "--model",
+    "models",
+    multiple=True,
+    metavar="KEY",
+    help="A model that it has; repeatable. The first is loaded, the others load on request. Default: llama3 and more.",
+)
+@click.option("--no-jit", is_flag=True, help="No model loads on request.")
+@click.option("--token", metavar="TOKEN", help="The API token that it requires.")
+@click.option("--answer", metavar="TEXT", help="What the model says. Default: an echo of the question.")
+@click.option("--seed", type=int, metavar="N", help="The same chances each time.")
+@click.option("--show-content", is_flag=True, help="Tell requests and answers, too.")
+@click.option("--list-faults", is_flag=True, help="List the words for faults, and leave.")
+@click.option("--json", "as_json", is_flag=True, help="On stdout a JSON object for each request, and nothing else.")
+def simulate(
+    *, faults: Sequence[Any], models: Sequence[str], no_jit: bool, list_faults: bool, seed: int | None, **more: Any
+) -> None:
+    """Run an LM Studio without a model, which fails as it is told: to test clients with."""
+    from neuroroute.cli.simulate import Setting
+    from neuroroute.cli.simulate import list_faults as show
+    from neuroroute.cli.simulate import simulate as run
+    from neuroroute.simulator import FaultPlan
+
+    if list_faults:
+        show(as_json=more["as_json"])
+        return
+    run(Setting(FaultPlan(*faults, seed=seed), models=models, jit=not no_jit, seed=seed, **more))

@@ -19,12 +19,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from neuroroute.simulator.answers import Answer, Fail, StreamFault, WholeFault
     from neuroroute.simulator.catalogue import CATALOGUE, case_named
+    from neuroroute.simulator.chaos import ChaosProxy
+    from neuroroute.simulator.faults import Fault, FaultPlan, parse_fault
     from neuroroute.simulator.models import SimulatedModel
     from neuroroute.simulator.profiles import PROFILES, Profile
     from neuroroute.simulator.received import Received
     from neuroroute.simulator.recorder import Recorder
     from neuroroute.simulator.replay import Replay
     from neuroroute.simulator.server import Simulator
+    from neuroroute.simulator.toxics import Bandwidth, Blackhole, Cut, Freeze, Latency, Refuse, Reset, Slicer, SlowClose
     from neuroroute.simulator.unknowns import Unknowns
     from neuroroute.simulator.wordings import ErrorCase
 
@@ -32,21 +35,47 @@ __all__ = [
     "CATALOGUE",
     "PROFILES",
     "Answer",
+    "Bandwidth",
+    "Blackhole",
+    "ChaosProxy",
+    "Cut",
     "ErrorCase",
     "Fail",
+    "Fault",
+    "FaultPlan",
+    "Freeze",
+    "Latency",
     "Profile",
     "Received",
     "Recorder",
+    "Refuse",
     "Replay",
+    "Reset",
     "SimulatedModel",
     "Simulator",
+    "Slicer",
+    "SlowClose",
     "StreamFault",
     "Unknowns",
     "WholeFault",
     "case_named",
+    "parse_fault",
 ]
 
 _HOME = {
+    "ChaosProxy": "chaos",
+    "Fault": "faults",
+    "FaultPlan": "faults",
+    "parse_fault": "faults",
+    "Bandwidth": "toxics",
+    "Blackhole": "toxics",
+    "Cut": "toxics",
+    "Freeze": "toxics",
+    "Latency": "toxics",
+    "Refuse": "toxics",
+    "Reset": "toxics",
+    "Slicer": "toxics",
+    "SlowClose": "toxics",
     "Answer": "answers",
     "Fail": "answers",
     "StreamFault": "answers",

@@ -34,6 +34,10 @@ class Received:
     """``time.monotonic()`` of that moment."""
     closed_early: bool = False
     """The client closed the connection before the last byte of the answer was on its way."""
+    status: int | None = None
+    """The status that it was answered with; None: with none, or the exchange has not ended."""
+    faults: tuple[str, ...] = ()
+    """The fault words that were applied to its answer."""
 
     @property
     def json(self) -> Any:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from neuroroute.simulator.wordings import ErrorCase
 
 Script: TypeAlias = "Callable[[Received], Answer | Fail | str | Awaitable[Answer | Fail | str]]"
+Alter: TypeAlias = "Callable[[Received, Answer], Answer | Fail]"
 
 _PATHS = {"native": "/api/v1/chat", "responses": "/v1/responses", "embeddings": "/v1/embeddings"}
 """Where the rows of the catalogue belong that are not chat's."""
@@ -28,6 +29,7 @@ class Scripted:
         self._queue: deque[Answer | Fail] = deque()
         self._failing: dict[str, deque[Fail]] = {}
         self._script: Script | None = None
+        self._alter: Alter | None = None
 
     def answer(self, answer: Answer | str = "", *, times: int = 1) -> None:
         """Queues an answer for the next chat request that the server has nothing against.
@@ -65,6 +67,14 @@ class Scripted:
         """
         self._script = script
 
+    def alter(self, alter: Alter | None) -> None:
+        """Sets a function of the request and its answer that is asked before an answer is sent.
+
+        Args:
+            alter: Returns the answer as it is to be sent, or a failure in its place; None: answers stay as they are.
+        """
+        self._alter = alter
+
     def _next_failure(self, path: str) -> Fail | None:
         """The failure that waits for this path."""
         failing = self._failing.get(path)
@@ -79,12 +89,16 @@ class Scripted:
         return first
 
     async def _next_answer(self, received: Received, echo: str) -> Answer | Fail:
+        said = await self._to_answer(received, echo)
+        if isinstance(said, str):
+            said = Answer(said)
+        return said if self._alter is None or isinstance(said, Fail) else self._alter(received, said)
+
+    async def _to_answer(self, received: Received, echo: str) -> Answer | Fail | str:
         """What is next in the queue, else what the script says, else an echo."""
         if self._queue:
             return self._queue.popleft()
         if self._script is None:
-            return Answer(echo)
+            return echo
         said = self._script(received)
-        if inspect.isawaitable(said):
-            said = await said
-        return Answer(said) if isinstance(said, str) else said
+        return await said if inspect.isawaitable(said) else said

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import json
-import socket
-import struct
-import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from aiohttp import web
 
+from neuroroute.simulator.sockets import reset_when_closed
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from neuroroute.simulator.answers import Fail
+
+STATUS = web.RequestKey("status", int)
+"""What a request was answered with."""
 
 Ending: TypeAlias = Literal["clean", "cut", "reset", "hang"]
 
@@ -103,6 +105,7 @@ class Outgoing:
             response.enable_chunked_encoding()
         else:
             response.content_length = sending.length
+        self._request[STATUS] = sending.status
         await response.prepare(self._request)
         return response
 
@@ -133,11 +136,9 @@ async def _end(request: web.BaseRequest, ending: Ending) -> None:
         return
     if ending == "hang":
         await asyncio.Event().wait()
-    transport: Any = request.transport
+    transport = request.transport
     if transport is None:
         raise ConnectionResetError
     if ending == "reset":
-        # closing with a linger time of zero is what makes TCP send a reset
-        linger = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)
-        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        reset_when_closed(transport)
     transport.close()

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import threading
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from aiohttp import web
 
 from neuroroute.simulator.received import Received
+from neuroroute.simulator.sending import STATUS
+from neuroroute.simulator.threads import WithOrAsyncWith
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class LoopbackServer:
+class LoopbackServer(WithOrAsyncWith):
     """Listens while its ``with`` or ``async with`` block runs, and keeps what it was sent.
 
     In a plain ``with`` it runs in a thread with an event loop of its own. Entered again, it listens on the same port:
@@ -32,6 +33,8 @@ class LoopbackServer:
     """What it was sent, oldest first."""
     port: int
     """The port it listens on; 0 before it does, if any free one will do."""
+    on_end: Callable[[Received], object] | None = None
+    """Called with each request when its exchange has ended, in the thread that the server runs in."""
 
     def __init__(self, *, port: int = 0, keepalive_timeout: float = 5.0) -> None:
         self.requests = []
@@ -42,8 +45,6 @@ class LoopbackServer:
         self._exchanges: set[asyncio.Task[Any] | None] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopping = False
-        self._thread: threading.Thread | None = None
-        self._stop_thread: Callable[[], object] | None = None
 
     @property
     def origin(self) -> str:
@@ -101,7 +102,10 @@ class LoopbackServer:
             return web.Response()  # raising it would be logged as a fault of ours
         finally:
             self._exchanges.discard(task)
+            received.status = request.get(STATUS)
             received.end(closed_early=closed_early)
+            if self.on_end is not None:
+                self.on_end(received)
 
     # ── Its event loop ──────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -158,36 +162,6 @@ class LoopbackServer:
         await self._server.shutdown(1.0)
         await self._listener.wait_closed()
         self._server = self._listener = self._loop = None
-
-    def __enter__(self) -> Self:
-        ready: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = Future()
-
-        async def live() -> None:
-            async with self:
-                stop = asyncio.Event()
-                ready.set_result((asyncio.get_running_loop(), stop))
-                await stop.wait()
-
-        def run() -> None:
-            try:
-                asyncio.run(live())
-            except BaseException as error:
-                if ready.done():
-                    raise
-                ready.set_exception(error)  # it belongs to who waits below
-
-        self._thread = threading.Thread(target=run, name="lmstudio", daemon=True)
-        self._thread.start()
-        loop, stop = ready.result()
-        self._stop_thread = lambda: loop.call_soon_threadsafe(stop.set)
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._stop_thread and self._thread:
-            self._stop_thread()
-            self._thread.join()
 
 
 def _running_loop() -> asyncio.AbstractEventLoop | None:

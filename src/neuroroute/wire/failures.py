@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Collection, Mapping
-from email.utils import parsedate_to_datetime
+from email.utils import mktime_tz, parsedate_tz
 from typing import Any, NamedTuple
 
 import msgspec
@@ -173,7 +173,8 @@ def retry_after_ms(headers: Mapping[str, str], now: float) -> float | None:
             wait = float(value) * unit
         except ValueError:
             try:
-                wait = (parsedate_to_datetime(value).timestamp() - now) * 1000
+                date = parsedate_tz(value)  # without a zone, and with -0000, it is UTC
+                wait = math.nan if date is None else (mktime_tz(date) - now) * 1000
             except (ValueError, OverflowError):
                 continue
         if math.isfinite(wait):
