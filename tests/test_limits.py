@@ -216,7 +216,6 @@ async def test_a_limit_says_that_its_cancellation_is_under_way() -> None:
 
 async def test_a_cancellation_beside_the_limit_s_is_not_its_own() -> None:
     """When somebody else cancels the task as well, what was caught is not the limit's alone: it goes on."""
-
     told: list[bool] = []
 
     async def work() -> None:

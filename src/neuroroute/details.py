@@ -72,7 +72,8 @@ class ModelDetails(msgspec.Struct, frozen=True, kw_only=True):
         """
         if told.get("embedding"):
             told = {**dict.fromkeys(CAPABILITIES, False), **told}
-        can = (detected(key) - told.keys()).union(name for name, has in told.items() if has)
+        guess = detected(key)
+        can = frozenset(name for name in CAPABILITIES if told.get(name, name in guess))
         return cls(key=key, capabilities=can, told=frozenset(told), **more)
 
     @property
