@@ -73,7 +73,7 @@ class ModelDetails(msgspec.Struct, frozen=True, kw_only=True):
         if told.get("embedding"):
             told = {**dict.fromkeys(CAPABILITIES, False), **told}
         guess = detected(key)
-        can = frozenset(name for name in CAPABILITIES if told.get(name, name in guess))
+        can = frozenset[Capability](name for name in CAPABILITIES if told.get(name, name in guess))
         return cls(key=key, capabilities=can, told=frozenset(told), **more)
 
     @property

@@ -239,7 +239,10 @@ class ModelVerbs(Adapter):
     def _named(self, model: str | None) -> str:
         if model is not None:
             _check("model", model, is_words, "a model id")
-        return model or self._model_id
+        asked = model or self._model_id
+        if asked == AUTO:
+            raise ModelInvalidRequestError("'auto' is whichever model is loaded: name the one that you mean")
+        return asked
 
     def _load_limit(self, timeout_ms: float | None) -> float:
         if timeout_ms is not None:
