@@ -122,9 +122,9 @@ def rows(model: ModelDetails) -> list[tuple[str, str]]:
     can = in_words(model.capabilities & model.told)
     told = {
         "model": model.key,
-        "name": model.display_name,
+        "name": "" if model.display_name == model.key else model.display_name,
         **cells(model),
-        "up to": f"{model.max_context_length} tokens" if model.max_context_length else "",
+        "up to": f"{model.max_context_length}" if model.max_context_length and model.instances else "",
         "can": "; ".join(part for part in (can, f"by its id: {guessed}" if guessed else "") if part),
         "reasoning": ", ".join(model.reasoning_options),
         "publisher": model.publisher,

@@ -40,7 +40,7 @@ def models() -> None:
     """List the models, and get them into memory or onto the disk. Alone: `models list`."""
 
 
-@models.command("list", epilog=EPILOG)
+@models.command("list", epilog=EPILOG, short_help="List the models.")
 @_JSON
 @who
 def list_(*, as_json: bool, engine: Engine | None, url: str | None) -> None:
@@ -51,7 +51,7 @@ def list_(*, as_json: bool, engine: Engine | None, url: str | None) -> None:
     run(Wish(engine, url), as_json=as_json)
 
 
-@models.command(epilog=EPILOG)
+@models.command(epilog=EPILOG, short_help="Tell all that is known of one model.")
 @_MODEL
 @_JSON
 @who
@@ -63,7 +63,7 @@ def show(*, model: str, as_json: bool, engine: Engine | None, url: str | None) -
     run(Wish(engine, url), model, as_json=as_json)
 
 
-@models.command(epilog=EPILOG)
+@models.command(epilog=EPILOG, short_help="Load a model.")
 @_MODEL
 @click.option("--context-length", type=_COUNT, metavar="N", help="In tokens. Default of all: as LM Studio has it.")
 @click.option("--eval-batch-size", type=_COUNT, metavar="N", help="Tokens of a prompt that are read at once.")
@@ -80,7 +80,7 @@ def load(*, model: str, timeout: float | None, as_json: bool, url: str | None, *
     run(url, model, {**config, "timeout_ms": _milliseconds(timeout)}, as_json=as_json)
 
 
-@models.command(epilog=EPILOG)
+@models.command(epilog=EPILOG, short_help="Take a model out of memory.")
 @_MODEL
 @_JSON
 @_URL
@@ -91,7 +91,7 @@ def unload(*, model: str, as_json: bool, url: str | None) -> None:
     run(url, model, as_json=as_json)
 
 
-@models.command(epilog=EPILOG)
+@models.command(epilog=EPILOG, short_help="Have LM Studio download a model.")
 @_MODEL
 @click.option("--quantization", metavar="NAME", help="Such as Q4_K_M; only where MODEL is a link.")
 @_timeout("as long as it moves")

@@ -98,6 +98,9 @@ class EngineProgress(_Bar):
             self._bytes(what, step.total)
 
 
+_NAME = 24
+"""Characters of a model's name, so that the bar has room beside it."""
+
 _MODEL: Final[dict[Phase, str]] = {"downloading": "Downloading", "paused": "Paused:", "loading": "Loading"}
 
 
@@ -118,7 +121,8 @@ class ModelBar(_Bar):
         if step.phase not in _MODEL:
             self.close()
             return
-        what = f"{_MODEL[step.phase]} {printable(step.model)}"
+        name = printable(step.model.rpartition("/")[2])
+        what = f"{_MODEL[step.phase]} {name if len(name) <= _NAME else name[: _NAME - 1] + '…'}"
         if not self._drawn:
             self._aside.print(f"{what} ...", markup=False)
         elif step.phase == "loading":

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 
 from neuroroute.details import DownloadedModel, ModelProgress, Phase
-from neuroroute.errors import LMStudioError, ModelTimeoutError, ModelUnavailableError, milliseconds
-from neuroroute.models.lifecycle import OnProgress, cannot
+from neuroroute.errors import LMStudioError, ModelNotFoundError, ModelTimeoutError, ModelUnavailableError, milliseconds
+from neuroroute.models.lifecycle import OnProgress, native_models
 from neuroroute.models.server import ModelServer
 from neuroroute.pipe.events import ModelDownloaded
 from neuroroute.pipe.hosts import Host
@@ -40,10 +40,12 @@ async def download(
         ModelUnavailableError: it failed.
         LMStudioError: the server does not know the model, or cannot download.
     """
-    surface = await server.surface(_ASK_MS)
-    if surface.listing != "v1":
-        raise cannot(host.name, lm_studio=surface.lm_studio)
-    status = await server.download(model, quantization, _ASK_MS)
+    await native_models(host, server)
+    try:
+        status = await server.download(model, quantization, _ASK_MS)
+    except ModelNotFoundError as error:
+        error.hint = "Is it an id of LM Studio's catalogue, or a link to a model on Hugging Face?"
+        raise
     already = status.status == "already_downloaded"
     watch = _Watch(host, server, status, timeout_ms)
     while True:

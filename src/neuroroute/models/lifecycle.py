@@ -46,7 +46,7 @@ class Lifecycle:
             ModelTimeoutError: it took longer; the server goes on loading.
             LMStudioError: it could not be loaded, or the server cannot load models.
         """
-        details = named(await self._listed(), asked)
+        details = named(await native_models(self._host, self._server), asked)
         tell = on_progress or nobody
         tell(ModelProgress(model=details.key, phase="loading"))
         model, work = self._host.model(asked), partial(self._load, details.key, config, timeout_ms)
@@ -75,7 +75,7 @@ class Lifecycle:
             ModelNotFoundError: there is no such model.
             LMStudioError: it could not be unloaded, or the server cannot unload models.
         """
-        details = named(await self._listed(), asked)
+        details = named(await native_models(self._host, self._server), asked)
         copies = [copy.id for copy in details.instances]
         if asked in copies and asked.casefold() != details.key.casefold():
             copies = [asked]
@@ -91,8 +91,8 @@ class Lifecycle:
         return tuple(gone)
 
     async def _load(self, key: str, config: Mapping[str, Any], timeout_ms: float) -> LoadedModel:
-        before = named(await self._listed(), key)  # anew: it may have been loaded since
-        if (copy := next((copy for copy in before.instances if _is_so(copy, config)), None)) is not None:
+        before = named(await native_models(self._host, self._server), key)  # anew: it may have been loaded since
+        if (copy := next((copy for copy in before.instances if _is_so(copy, config, before)), None)) is not None:
             return _loaded(key, copy)
         clock = self._host.policy.clock
         began = clock.monotonic()
@@ -105,24 +105,22 @@ class Lifecycle:
         self._host.policy.tell(ModelLoaded(host=self._host.name, model=key, loaded=loaded))
         return replace(loaded, notes=notes)
 
-    async def _listed(self) -> list[ModelDetails]:
-        """The models, of a server that can load them.
 
-        Raises:
-            ConfigurationError: it cannot.
-        """
-        models = await self._host.listings.models()
-        if not models or models[0].source == "v1":
-            return models
-        raise cannot(self._host.name, lm_studio=(await self._server.surface(_SHORT_MS)).lm_studio)
+async def native_models(host: Host, server: ModelServer) -> list[ModelDetails]:
+    """The models of a host that can be told to load, unload and download; asked anew.
 
-
-def cannot(host: str, *, lm_studio: bool) -> ConfigurationError:
-    """The error of a server that has no API to load or download models."""
-    what = "is an LM Studio older than 0.4.0" if lm_studio else "is no LM Studio"
-    return ConfigurationError(
-        f"{host} {what}, and cannot be told to load, unload or download models",
-        hint="Update LM Studio, or do it there: in its window, or with `lms`." if lm_studio else "",
+    Raises:
+        ConfigurationError: it cannot.
+        LMStudioError: it cannot be reached, or gives no listing.
+    """
+    models = await host.listings.models()
+    if not models or models[0].source == "v1":
+        return models
+    is_lm_studio = (await server.surface(_SHORT_MS)).lm_studio
+    raise ConfigurationError(
+        f"{host.name} {'is an LM Studio older than 0.4.0' if is_lm_studio else 'is no LM Studio'}, "
+        "and cannot be told to load, unload or download models",
+        hint="Update LM Studio, or do it there: in its window, or with `lms`." if is_lm_studio else "",
     )
 
 
@@ -138,8 +136,12 @@ def _loaded(key: str, copy: ModelInstance) -> LoadedModel:
     return LoadedModel(key=key, instance_id=copy.id, context_length=copy.context_length, config=copy.config)
 
 
-def _is_so(copy: ModelInstance, config: Mapping[str, Any]) -> bool:
-    return all(copy.config.get(name, value) == value for name, value in config.items())
+def _is_so(copy: ModelInstance, config: Mapping[str, Any], model: ModelDetails) -> bool:
+    """Whether a load that asks for this would give no other copy; more context than the model has is cut."""
+    wanted, most = {**config}, model.max_context_length
+    if "context_length" in wanted and most is not None:
+        wanted["context_length"] = min(wanted["context_length"], most)
+    return all(copy.config.get(name, value) in (value, config[name]) for name, value in wanted.items())
 
 
 def _notes(copy_id: str, before: ModelDetails, *, verified: bool) -> tuple[Note, ...]:

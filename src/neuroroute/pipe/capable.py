@@ -31,7 +31,7 @@ def needed(request: ChatRequest) -> frozenset[Capability]:
     needs: list[Capability] = [*(request.options["needs"] or ())]
     if request.offer is not None:
         needs.append("tool_use")
-    if b'"image_url"' in request.body and any(map(_has_image, request.messages)):  # the first test is much faster
+    if any(not isinstance(message.content, str) and _has_image(message) for message in request.messages):
         needs.append("vision")
     if request.options["reasoning"] not in (None, "off"):
         needs.append("reasoning")
@@ -59,7 +59,7 @@ def capable(hosts: Hosts, clock: Clock) -> Layer:
 
 
 def _has_image(message: AnyMessage) -> bool:
-    return not isinstance(message.content, str) and any(isinstance(part, ImagePart) for part in message.content)
+    return any(isinstance(part, ImagePart) for part in message.content)
 
 
 def _check(request: ChatRequest, details: ModelDetails, needs: frozenset[Capability]) -> None:
