@@ -2,9 +2,16 @@ from __future__ import annotations
 
 import pytest
 
-from neuroroute import ConfigurationError, LMStudioAdapter, LMStudioError
+from neuroroute import (
+    ConfigurationError,
+    LMStudioAdapter,
+    LMStudioError,
+    ModelInvalidRequestError,
+    ModelNotFoundError,
+    SyncLMStudioAdapter,
+)
 from neuroroute.details import same_model
-from neuroroute.simulator import Fail, Simulator
+from neuroroute.simulator import Answer, Fail, Simulator
 
 
 @pytest.mark.parametrize(
@@ -82,3 +89,102 @@ async def test_a_listing_that_is_broken(lmstudio: Simulator) -> None:
     lmstudio.fail(Fail(500, b"oops"), path="/api/v1/models")
     async with LMStudioAdapter("llama3", base_url=lmstudio.url) as adapter:
         assert {model.source for model in await adapter.list_models()} == {"v0"}
+
+
+async def test_what_a_model_can_do(adapter: LMStudioAdapter, lmstudio: Simulator) -> None:
+    """The server's word holds where it says; the details tell who said it."""
+    lmstudio.models[0].vision, lmstudio.models[0].tools = True, False
+    assert await adapter.get_capabilities() == {"chat", "vision"}
+    details = await adapter.get_details()
+    assert (details.key, details.source, details.capabilities_source, details.loaded) == (
+        "llama3",
+        "v1",
+        "server",
+        True,
+    )
+    lmstudio.surfaces = ()
+    details = await adapter.get_details()
+    assert (details.source, details.capabilities_source) == ("openai", "id")
+    assert details.capabilities == {"chat", "tool_use"}
+
+
+async def test_details_without_a_server(adapter: LMStudioAdapter) -> None:
+    """A server that is down, or does not have the model, leaves what the id tells; nothing is raised."""
+    async with LMStudioAdapter("mistral-7b", base_url="127.0.0.1:9") as down:
+        assert await down.get_capabilities() == {"chat", "tool_use"}
+    details = await adapter.with_model("qwen2.5-vl-7b").get_details()
+    assert (details.key, details.source, details.loaded) == ("qwen2.5-vl-7b", "id", None)
+    assert details.capabilities == {"chat", "tool_use", "vision"}
+
+
+async def test_a_model_is_found_by_how_it_begins(adapter: LMStudioAdapter) -> None:
+    """A person's shorter name finds a key; ``auto`` finds the loaded one."""
+    assert (await adapter.find_model("qwen")).key == "qwen3-8b"
+    assert (await adapter.find_model("auto")).key == "llama3"
+    with pytest.raises(ModelNotFoundError, match="Did you mean llama3"):
+        await adapter.find_model("lama3")
+
+
+async def test_auto_is_what_is_loaded(adapter: LMStudioAdapter, lmstudio: Simulator) -> None:
+    """Details, context and availability of ``auto`` are those of the loaded model, if there is one."""
+    auto = adapter.with_model("auto", needs={"tool_use"})
+    assert (await auto.get_details()).key == "llama3"
+    assert (await auto.context_length(), await auto.is_available()) == (4096, True)
+    lmstudio.unload("llama3")
+    assert (await auto.get_details()).source == "id"
+    assert await auto.is_available() is False
+
+
+async def test_warming_up(adapter: LMStudioAdapter, lmstudio: Simulator) -> None:
+    """A model that is not in memory is loaded, without a completion; one that is, is left as it is."""
+    steps: list[str] = []
+    qwen = adapter.with_model("qwen3-8b")
+    for _ in range(2):
+        assert (await qwen.warm_up(on_progress=lambda step: steps.append(step.phase))).loaded
+    posts = [received.path for received in lmstudio.requests if received.method == "POST"]
+    assert (posts, steps) == (["/api/v1/models/load"], ["loading", "loaded"])
+    assert (await adapter.with_model("auto").warm_up()).key == "llama3"
+
+
+def look(where: str) -> str:
+    """Looks around."""
+    return where
+
+
+@pytest.mark.parametrize(("surfaces", "ttl"), [(("v0",), None), ((), None), (("v1",), 60)], ids=["v0", "openai", "ttl"])
+async def test_warming_up_with_a_token(
+    adapter: LMStudioAdapter, lmstudio: Simulator, surfaces: tuple[str, ...], ttl: int | None
+) -> None:
+    """Where nothing else loads a model, or can say how long it stays, one token is asked for, and no more."""
+    lmstudio.surfaces = surfaces  # type: ignore[assignment]
+    lmstudio.answer(Answer("", reasoning=""))
+    lmstudio.answer(Answer("", reasoning=""))
+    qwen = adapter.with_model("qwen3-8b", tools=[look], max_tokens=9000)
+    details = await qwen.warm_up(ttl=ttl, timeout_ms=5000)
+    assert details.loaded is (None if surfaces == () else True)
+    body = next(received.json for received in lmstudio.requests if received.method == "POST")
+    assert (body["model"], body["max_tokens"], body.get("ttl"), "tools" in body) == ("qwen3-8b", 1, ttl, False)
+
+
+async def test_warming_up_what_is_not_there(adapter: LMStudioAdapter, lmstudio: Simulator) -> None:
+    """A model that is not there is not warmed up by another that answers in its place; wrong values are refused."""
+    for surfaces in (("v1",), ("v0",), ()):
+        lmstudio.surfaces = surfaces  # type: ignore[assignment]
+        with pytest.raises(ModelNotFoundError):
+            await adapter.with_model("gpt-9").warm_up()
+    for wrong in ({"ttl": 0}, {"timeout_ms": 0}):
+        with pytest.raises(ModelInvalidRequestError):
+            await adapter.warm_up(**wrong)
+
+
+def test_models_without_asyncio(lmstudio: Simulator) -> None:
+    """The blocking adapter has the same verbs."""
+    steps: list[str] = []
+    with SyncLMStudioAdapter("qwen3-8b", base_url=lmstudio.url) as adapter:
+        assert adapter.load_model(context_length=2048, on_progress=lambda step: steps.append(step.phase)).seconds > 0
+        assert adapter.warm_up().context_length == 2048
+        assert "reasoning" in adapter.get_capabilities()
+        assert (adapter.find_model("qwen").loaded, adapter.get_details().loaded) == (True, True)
+        assert adapter.unload_model() == ("qwen3-8b",)
+        assert adapter.download_model("llama3").already
+    assert steps == ["loading", "loaded"]
