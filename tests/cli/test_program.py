@@ -31,7 +31,7 @@ PNG = base64.b64decode(
 def test_help_tells_the_exit_codes():
     """The program's --help ends with the table of exit codes; that of a command says so."""
     assert "130  interrupted with Ctrl-C" in CliRunner().invoke(program, ["--help"]).output
-    for name in ("ask", "chat", "models", "demo", "engine"):
+    for name in ("ask", "chat", "models", "demo", "engine", "simulate"):
         told = CliRunner().invoke(program, [name, "--help"])
         assert told.exit_code == 0
         assert "130" not in told.output

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from conftest import FakeClock
-from neuroroute import LMStudioAdapter, LMStudioError, ModelBusyError, ModelUnavailableError
+from neuroroute import LMStudioAdapter, LMStudioError, ModelBusyError, ModelTimeoutError, ModelUnavailableError
 from neuroroute.pipe import eventreply, gate
 from neuroroute.simulator import Answer, Fail, Simulator, StreamFault
 
@@ -228,3 +228,19 @@ async def test_a_queue_that_is_sent_away_leaves_those_inside(lmstudio: Simulator
         ends = await asyncio.gather(*waiting, return_exceptions=True)
         assert [type(end) for end in ends] == [ModelUnavailableError] * 2
         assert (await inside).text == "hello"
+
+
+async def test_a_wait_for_a_slot_and_one_for_an_answer_are_told_apart(lmstudio: Simulator) -> None:
+    """Late in the queue a call is MODEL_BUSY, with how many were ahead; late with a slot it is MODEL_TIMEOUT."""
+    lmstudio.fail(Fail(silent="hang"), times=2)
+    async with LMStudioAdapter("llama3", base_url=lmstudio.url, slots=1, max_retries=0) as adapter:
+        calls = await asked(
+            adapter.generate_completion("holds", timeout_ms=30),
+            adapter.generate_completion("has its slot then", timeout_ms=60),
+            adapter.generate_completion("has none", timeout_ms=40),
+        )
+        _, second, third = await asyncio.gather(*calls, return_exceptions=True)
+    assert isinstance(third, ModelBusyError)
+    assert (third.details, third.attempts) == ({"queue_length": 1}, 0)
+    assert isinstance(second, ModelTimeoutError)
+    assert second.attempts == 1

@@ -1,4 +1,4 @@
-"""The fixture ``lmstudio``."""
+"""The fixtures."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 
 if TYPE_CHECKING:
-    from neuroroute.simulator import Simulator
+    from neuroroute.simulator import ChaosProxy, Simulator
 
 BODY: dict[str, Any] = {"model": "llama3", "messages": [{"role": "user", "content": "hi"}]}
 
@@ -42,3 +42,10 @@ def test_the_plugin_loads_lightly() -> None:
     """A test run that never asks for the fixture does not pay for aiohttp."""
     code = "import sys, neuroroute.simulator.pytest_plugin; sys.exit('aiohttp' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_the_chaos_proxy_stands_in_front_of_the_simulator(lmstudio: Simulator, lmstudio_chaos: ChaosProxy) -> None:
+    """``lmstudio_chaos`` leads to ``lmstudio``, and does nothing until it is told to."""
+    with urllib.request.urlopen(f"{lmstudio_chaos.url}/models") as response:
+        assert response.status == 200
+    assert (len(lmstudio.requests), lmstudio_chaos.faults) == (1, ())

@@ -28,7 +28,18 @@ if TYPE_CHECKING:
     from neuroroute.simulator.recorder import Recorder
     from neuroroute.simulator.replay import Replay
     from neuroroute.simulator.server import Simulator
-    from neuroroute.simulator.toxics import Bandwidth, Blackhole, Cut, Freeze, Latency, Refuse, Reset, Slicer, SlowClose
+    from neuroroute.simulator.toxics import (
+        Bandwidth,
+        Blackhole,
+        Cut,
+        Freeze,
+        Latency,
+        NetworkFault,
+        Refuse,
+        Reset,
+        Slicer,
+        SlowClose,
+    )
     from neuroroute.simulator.unknowns import Unknowns
     from neuroroute.simulator.wordings import ErrorCase
 
@@ -46,6 +57,7 @@ __all__ = [
     "FaultPlan",
     "Freeze",
     "Latency",
+    "NetworkFault",
     "Profile",
     "Received",
     "Recorder",
@@ -75,6 +87,7 @@ _HOME = {
     "Cut": "toxics",
     "Freeze": "toxics",
     "Latency": "toxics",
+    "NetworkFault": "toxics",
     "Refuse": "toxics",
     "Reset": "toxics",
     "Slicer": "toxics",

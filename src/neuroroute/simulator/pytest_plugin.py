@@ -1,4 +1,4 @@
-"""The pytest plugin: the fixture ``lmstudio``, for tests with and without asyncio."""
+"""The pytest plugin: the fixtures ``lmstudio`` and ``lmstudio_chaos``, for tests with and without asyncio."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from neuroroute.simulator.chaos import ChaosProxy
     from neuroroute.simulator.server import Simulator
 
 
@@ -19,4 +20,13 @@ def lmstudio() -> Iterator[Simulator]:
     from neuroroute.simulator.server import Simulator
 
     with Simulator() as running:
+        yield running
+
+
+@pytest.fixture
+def lmstudio_chaos(lmstudio: Simulator) -> Iterator[ChaosProxy]:
+    """A chaos proxy in front of ``lmstudio``, without faults until the test sets some."""
+    from neuroroute.simulator.chaos import ChaosProxy
+
+    with ChaosProxy(lmstudio.url, seed=0) as running:
         yield running
