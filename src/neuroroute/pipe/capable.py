@@ -6,6 +6,8 @@ becomes "on" (#2284), and the caller pays for thoughts that nobody asked for.
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Collection
+
 from neuroroute.capabilities import Capability
 from neuroroute.details import ModelDetails
 from neuroroute.errors import ModelCapabilityError, ModelInvalidRequestError
@@ -26,7 +28,7 @@ def supports(allowed: tuple[str, ...], setting: str) -> bool:
     return setting in allowed or (setting == "on" and bool({*allowed} - {"off"}))
 
 
-def needed(request: ChatRequest) -> frozenset[Capability]:
+def needed(request: ChatRequest) -> list[Capability]:
     """What the model must be able to do for this request, beside chatting."""
     needs: list[Capability] = [*(request.options["needs"] or ())]
     if request.offer is not None:
@@ -35,18 +37,20 @@ def needed(request: ChatRequest) -> frozenset[Capability]:
         needs.append("vision")
     if request.options["reasoning"] not in (None, "off"):
         needs.append("reasoning")
-    return frozenset(needs)
+    return needs
 
 
 def capable(hosts: Hosts, clock: Clock) -> Layer:
     """The layer. Asks the listing once for each model that is asked for more than chat; else costs next to nothing."""
 
-    async def layer(request: ChatRequest, send: Send) -> Reply:
+    def layer(request: ChatRequest, send: Send) -> Awaitable[Reply]:
         needs = needed(request)
-        if needs or request.options["reasoning"] is not None:
-            details = await listed(request, hosts.model(request))
-            if details is not None:
-                _check(request, details, needs)
+        return checked(request, send, needs) if needs or request.options["reasoning"] is not None else send(request)
+
+    async def checked(request: ChatRequest, send: Send, needs: Collection[Capability]) -> Reply:
+        details = await listed(request, hosts.model(request))
+        if details is not None:
+            _check(request, details, needs)
         return await send(request)
 
     async def listed(request: ChatRequest, model: HostedModel) -> ModelDetails | None:
@@ -62,7 +66,7 @@ def _has_image(message: AnyMessage) -> bool:
     return any(isinstance(part, ImagePart) for part in message.content)
 
 
-def _check(request: ChatRequest, details: ModelDetails, needs: frozenset[Capability]) -> None:
+def _check(request: ChatRequest, details: ModelDetails, needs: Collection[Capability]) -> None:
     """Refuses the request, or notes that it may not go as asked.
 
     Raises:
