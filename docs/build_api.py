@@ -41,10 +41,12 @@ SECTIONS = {
         *("Conversation", "SyncConversation", "TurnStream", "SyncTurnStream", "ContextBudget", "PartialJSON")
     ],
     "Stores": ["ConversationStore", "SQLiteStore", "MemoryStore", "SavedConversation", "ConversationSummary"],
-    "Models": ["ModelDetails", "ModelInstance"],
+    "Models": [
+        *("ModelDetails", "ModelInstance", "Capability", "LoadedModel", "DownloadedModel", "ModelProgress"),
+    ],
     "Events": [
         *("Observer", "Event", "BreakerChanged", "BackingOff", "ModelLoading", "ModelReloaded", "Hedged"),
-        "StreamContinued",
+        *("StreamContinued", "ModelLoaded", "ModelUnloaded", "ModelDownloaded"),
     ],
 }
 

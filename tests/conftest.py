@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
     from neuroroute.simulator import Simulator
+    from neuroroute.simulator.received import Received
 
 settings.register_profile("fuzz", max_examples=20_000, deadline=None)  # pytest --hypothesis-profile=fuzz: make fuzz
 settings.register_profile("mutate", max_examples=30, deadline=None, derandomize=True)  # ... and make mutate
@@ -62,6 +63,11 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 def _unlisted(reporter: pytest.TerminalReporter) -> list[str]:
     reports = [*reporter.stats.get("skipped", ()), *reporter.stats.get("xfailed", ())]
     return [report.nodeid for report in reports if report.nodeid not in _ALLOWED_SKIPS]
+
+
+def chats(lmstudio: Simulator) -> list[Received]:
+    """What models were asked; the listings that were asked for on the way are left out."""
+    return [received for received in lmstudio.requests if received.path == "/v1/chat/completions"]
 
 
 class FakeClock:

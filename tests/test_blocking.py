@@ -33,7 +33,7 @@ def sync(lmstudio: Simulator) -> Any:
 
 def test_it_has_the_same_verbs_with_the_same_signatures() -> None:
     """Every public name of the asynchronous adapter is here, and takes the same."""
-    for name, verb in vars(LMStudioAdapter).items():
+    for name, verb in inspect.getmembers(LMStudioAdapter, inspect.isfunction):
         if name.startswith("_"):
             continue
         assert hasattr(SyncLMStudioAdapter, name), name

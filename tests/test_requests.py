@@ -50,6 +50,8 @@ BAD = {
     "salvage": [1],
     "merge_roles": ["yes"],
     "model": ["", 5],
+    "needs": ["tool_use", {"flying"}, [["tool_use"]], 1],
+    "strict": [1, "yes"],
     "strict_model": [1, "yes"],
     "seed": [1.5, "x", 2**64],
     "top_k": [-1, 2.5],

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from conftest import chats
 from neuroroute import (
     LMStudioAdapter,
     ModelInvalidRequestError,
@@ -65,7 +66,7 @@ def calling(*calls: tuple[str, Any]) -> Answer:
 
 def results(lmstudio: Simulator, request: int = -1) -> list[str]:
     """What the model was told in the last round."""
-    messages = lmstudio.requests[request].json["messages"]
+    messages = chats(lmstudio)[request].json["messages"]
     last = max(at for at, message in enumerate(messages) if message["role"] == "assistant")
     return [message["content"] for message in messages[last + 1 :]]
 
@@ -83,7 +84,7 @@ async def test_ask_run_ask_again(adapter: LMStudioAdapter, lmstudio: Simulator) 
     told = [message.tool_call_id for message in response.messages if isinstance(message, ToolMessage)]
     assert calls == told
     assert len(set(calls)) == 3
-    assert [definition["function"]["name"] for definition in lmstudio.requests[2].json["tools"]] == [
+    assert [definition["function"]["name"] for definition in chats(lmstudio)[2].json["tools"]] == [
         "add",
         "slow",
         "broken",
@@ -174,7 +175,7 @@ async def test_rounds_are_bounded(adapter: LMStudioAdapter, lmstudio: Simulator)
         lmstudio.answer(calling(("add", {"a": number, "b": 0})))
     with pytest.raises(ToolRoundsError, match="max_rounds=2") as caught:
         await adapter.run_tools("?", tools=TOOLS, max_rounds=2)
-    assert (len(lmstudio.requests), ran) == (3, ["add 0 0", "add 1 0"])
+    assert (len(chats(lmstudio)), ran) == (3, ["add 0 0", "add 1 0"])
     assert caught.value.partial is not None
     assert [message.role for message in caught.value.partial.messages[-3:]] == ["assistant", "tool", "assistant"]
     lmstudio.answer("enough")
@@ -211,7 +212,7 @@ async def test_a_forced_call_is_forced_once(adapter: LMStudioAdapter, lmstudio: 
     lmstudio.answer(calling(("add", {"a": 1, "b": 2})))
     choice = {"type": "function", "function": {"name": "add"}}
     await adapter.run_tools("?", tools=TOOLS, max_rounds=2, tool_choice=choice)
-    first, second = (request.json for request in lmstudio.requests)
+    first, second = (request.json for request in chats(lmstudio))
     assert (first["tool_choice"], len(first["tools"])) == ("required", 1)
     assert (second["tool_choice"], len(second["tools"])) == ("auto", 4)
 
@@ -248,8 +249,8 @@ async def test_leaving_a_stream_runs_nothing_more(adapter: LMStudioAdapter, lmst
     lmstudio.answer(Answer(chunks=["x"] * 500, delay_between=0.01, tool_calls=[("add", {"a": 1, "b": 2})]))
     async with adapter.stream_tools("?", tools=TOOLS, max_rounds=2) as stream:
         await anext(stream)
-    assert await asyncio.to_thread(lmstudio.requests[0].ended.wait, 1)
-    assert (lmstudio.requests[0].closed_early, ran) == (True, [])
+    assert await asyncio.to_thread(chats(lmstudio)[0].ended.wait, 1)
+    assert (chats(lmstudio)[0].closed_early, ran) == (True, [])
 
 
 async def test_a_failed_round_has_the_history(adapter: LMStudioAdapter, lmstudio: Simulator) -> None:
@@ -291,7 +292,7 @@ async def test_wrong_input_is_told_at_once(
         await adapter.run_tools("?", **given)
     with pytest.raises(ModelInvalidRequestError, match=says):
         adapter.stream_tools("?", **given)
-    assert lmstudio.requests == []
+    assert chats(lmstudio) == []
 
 
 def test_it_works_without_asyncio(lmstudio: Simulator) -> None:
@@ -313,7 +314,7 @@ async def test_a_typed_answer_comes_after_the_calls(adapter: LMStudioAdapter, lm
     lmstudio.answer('{"sum": 3}')
     response = await adapter.run_tools("?", tools=TOOLS, max_rounds=1, response_format=dict[str, int])
     assert (response.parsed, ran) == ({"sum": 3}, ["add 1 2"])
-    asked = [request.json for request in lmstudio.requests]
+    asked = [request.json for request in chats(lmstudio)]
     assert [("tools" in one, "response_format" in one) for one in asked] == [(True, False)] * 2 + [(False, True)]
     assert [message.role for message in response.messages[2:]] == ["assistant", "tool", "assistant"]
     with pytest.raises(ModelInvalidRequestError, match="stream_tools takes no response_format"):
@@ -327,7 +328,7 @@ async def test_a_format_beside_tools(adapter: LMStudioAdapter, lmstudio: Simulat
     assert [note.code for note in response.notes] == ["TOOLS_BESIDE_FORMAT"]
     with pytest.raises(ModelInvalidRequestError, match="no answer can be both"):
         await adapter.generate_completion("?", tools=TOOLS, response_format=dict, tool_choice="required")
-    assert len(lmstudio.requests) == 1
+    assert len(chats(lmstudio)) == 1
 
 
 async def test_a_hook_may_block(lmstudio: Simulator) -> None:

@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from conftest import chats
 from neuroroute import LMStudioAdapter, ModelBusyError, StreamInterruptedError, SyncLMStudioAdapter, ToolCall, tool
 from neuroroute.simulator import Answer, Simulator
 
@@ -133,7 +134,7 @@ async def test_after_leaving_nothing_is_asked(adapter: LMStudioAdapter, lmstudio
     await stream.aclose()
     with pytest.raises(StreamInterruptedError):
         await reading
-    assert len(lmstudio.requests) == 1
+    assert len(chats(lmstudio)) == 1
 
 
 async def test_with_its_last_chunk_a_turn_is_over(adapter: LMStudioAdapter, lmstudio: Simulator) -> None:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self, Unpack, cast
 
 import msgspec
 
-from neuroroute.base import Adapter
 from neuroroute.conversation import Conversation, Verbs
-from neuroroute.details import ModelDetails
-from neuroroute.errors import LMStudioError, ModelInvalidRequestError
+from neuroroute.errors import ModelInvalidRequestError
 from neuroroute.messages import AnyMessage, ChatMessage
+from neuroroute.modelverbs import ModelVerbs
 from neuroroute.options import CommonOptions, ConversationOptions, RequestOptions, checked
 from neuroroute.planning import Trim
 from neuroroute.responses import ModelResponse
@@ -24,10 +22,8 @@ from neuroroute.structured import ask_typed as ask_until_typed
 from neuroroute.toolloop import OnToolCall, ToolLoop, ToolStream
 from neuroroute.tools.toolbox import Toolbox, ToolItem
 
-_AVAILABLE_WITHIN_MS = 5000
 
-
-class LMStudioAdapter(Adapter):
+class LMStudioAdapter(ModelVerbs):
     """A model in LM Studio.
 
     ::
@@ -211,46 +207,6 @@ class LMStudioAdapter(Adapter):
 
     def _loop_stream(self, options: dict[str, Any]) -> ToolStream:
         return self.stream_tools("", **options)
-
-    async def context_length(self, model: str | None = None) -> int | None:
-        """Tokens that fit: the context that the model was loaded with, else the most that it could have.
-
-        Args:
-            model: another model than this adapter's.
-
-        Raises:
-            LMStudioError: the server cannot be reached, or gives no listing.
-        """
-        details = await self._details(model)
-        return None if details is None else details.context_length
-
-    async def _details(self, model: str | None) -> ModelDetails | None:
-        asked = model or self._model_id
-        return next((one for one in await self.list_models() if one.answers_to(asked)), None)
-
-    async def list_models(self) -> list[ModelDetails]:
-        """The models that the server has, from the listing that tells most.
-
-        Raises:
-            LMStudioError: the server cannot be reached, or gives no listing.
-        """
-        return await self._core.listing(self._defaults["timeout_ms"])
-
-    async def is_available(self) -> bool:
-        """Whether the server is up and the model is there, loaded or loadable.
-
-        Takes at most 5 seconds, never raises, is never retried; runs no completion and loads no model. A yes lets an
-        open breaker probe with the next request.
-        """
-        try:
-            async with asyncio.timeout(_AVAILABLE_WITHIN_MS / 1000):  # a configuration manager may hang, too
-                models = await self._core.listing(_AVAILABLE_WITHIN_MS)
-        except (LMStudioError, TimeoutError):
-            return False
-        available = any(model.answers_to(self._model_id) for model in models)
-        if available:
-            self.breaker.probe_soon()
-        return available
 
     async def aclose(self) -> None:
         """Closes the connections of this event loop, those of siblings too; the next call opens new ones."""

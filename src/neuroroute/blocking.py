@@ -223,7 +223,14 @@ class SyncLMStudioAdapter(Adapter):
     conversation = _wrapping(LMStudioAdapter.conversation, SyncConversation)
     context_length = _blocking(LMStudioAdapter.context_length)
     list_models = _blocking(LMStudioAdapter.list_models)
+    find_model = _blocking(LMStudioAdapter.find_model)
+    get_details = _blocking(LMStudioAdapter.get_details)
+    get_capabilities = _blocking(LMStudioAdapter.get_capabilities)
     is_available = _blocking(LMStudioAdapter.is_available)
+    load_model = _blocking(LMStudioAdapter.load_model)
+    unload_model = _blocking(LMStudioAdapter.unload_model)
+    download_model = _blocking(LMStudioAdapter.download_model)
+    warm_up = _blocking(LMStudioAdapter.warm_up)
 
     def _prepare(self) -> None:
         self.loop_thread = LoopThread()

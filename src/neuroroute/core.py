@@ -10,12 +10,15 @@ from random import Random
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from neuroroute.details import ModelDetails
+from neuroroute.details import DownloadedModel, LoadedModel, ModelDetails
 from neuroroute.messages import MessageReader
-from neuroroute.models import list_models, load_model
+from neuroroute.models.downloads import download
+from neuroroute.models.lifecycle import Lifecycle, OnProgress
+from neuroroute.models.server import ModelServer
 from neuroroute.pipe.admit import admit
 from neuroroute.pipe.background import Background
 from neuroroute.pipe.breaker import breaker
+from neuroroute.pipe.capable import capable
 from neuroroute.pipe.continuing import continuing
 from neuroroute.pipe.deadline import deadline
 from neuroroute.pipe.events import Observer, teller
@@ -23,10 +26,10 @@ from neuroroute.pipe.hedge import hedge
 from neuroroute.pipe.hosts import Host, HostPolicy, Hosts
 from neuroroute.pipe.loading import loading
 from neuroroute.pipe.policies import BreakerPolicy, RetryPolicy
-from neuroroute.pipe.reasoning import reasoning
 from neuroroute.pipe.reloading import reloading
 from neuroroute.pipe.reply import Clock, Reply, Send, pipe
 from neuroroute.pipe.retry import retry
+from neuroroute.pipe.selecting import selecting
 from neuroroute.pipe.trimming import trimming
 from neuroroute.requests import ChatRequest
 from neuroroute.settings import Resolved, Settings
@@ -64,6 +67,8 @@ class Core:
         self._tls = tls
         self._proxy = proxy
         self._max_response_bytes = max_response_bytes
+        self._clock = clock
+        self._servers: dict[str, ModelServer] = {}
         self._transport: Transport | None = None
         tell = teller(observers)
         self.hosts = Hosts(
@@ -81,10 +86,11 @@ class Core:
         self._send: Send = pipe(
             continuing(self.hosts, tell),
             deadline(clock),
-            reasoning(self.listing),
+            selecting(self.hosts),
+            capable(self.hosts, clock),
             trimming(self.hosts),
             retry(retry_policy, clock, random, self.hosts, tell),
-            reloading(self.hosts, self._load, tell),
+            reloading(self.hosts, self._reload, tell),
             loading(self.hosts, tell),
             hedge(self.hosts, tell),
             admit(self.hosts, clock),
@@ -130,6 +136,22 @@ class Core:
             request.options["timeout_ms"] = timeout_ms
         return await self._send(request)
 
+    async def lifecycle(self) -> Lifecycle:
+        """What loads and unloads the models of the host that requests go to."""
+        await self.settings()
+        return Lifecycle(self.host, self.server(self.host.url))
+
+    async def download(
+        self, model: str, quantization: str | None, timeout_ms: float | None, on_progress: OnProgress | None
+    ) -> DownloadedModel:
+        """Has the host that requests go to download a model."""
+        await self.settings()
+        return await download(self.host, self.server(self.host.url), model, quantization, timeout_ms, on_progress)
+
+    async def _reload(self, host: Host, model: str, context_length: int | None, timeout_ms: float) -> LoadedModel:
+        config = {} if context_length is None else {"context_length": context_length}
+        return await Lifecycle(host, self.server(host.url)).load(model, config, timeout_ms)
+
     @property
     def host(self) -> Host:
         """What is known of the host that requests go to, as far as that is known itself."""
@@ -139,13 +161,19 @@ class Core:
     async def listing(self, timeout_ms: float | None = None) -> list[ModelDetails]:
         """The server's models, within the time limit (milliseconds)."""
         resolved = await self.settings()
-        return await list_models(self.transport.get, resolved.base_url, timeout_ms or resolved.timeout_ms)
+        return await self.server(resolved.base_url).list_models(timeout_ms or resolved.timeout_ms)
+
+    def server(self, url: str) -> ModelServer:
+        """Whoever answers at this base URL, and what is known of its APIs."""
+        server = self._servers.get(url)
+        if server is None:
+            server = self._servers[url] = ModelServer(
+                self.transport.get, self.transport.post, url, self._clock.monotonic
+            )
+        return server
 
     def _list(self, url: str) -> Awaitable[list[ModelDetails]]:
-        return list_models(self.transport.get, url, LISTING_MS)
-
-    async def _load(self, url: str, model: str, context_length: int | None, timeout_ms: float) -> None:
-        await load_model(self.transport.post, url, model, context_length, timeout_ms)
+        return self.server(url).list_models(LISTING_MS)
 
     async def aclose(self) -> None:
         """Closes the connections of this event loop."""

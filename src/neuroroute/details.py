@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
+from collections.abc import Mapping
+from typing import Any, Literal, Self, TypeAlias
 
 import msgspec
 
+from neuroroute.capabilities import CAPABILITIES, Capability, detected
+from neuroroute.responses import Note
+
 ModelKind: TypeAlias = Literal["llm", "embedding", "unknown"]
+ListingSource: TypeAlias = Literal["v1", "v0", "openai"]
 
 
 class ModelInstance(msgspec.Struct, frozen=True, kw_only=True):
@@ -18,6 +23,8 @@ class ModelInstance(msgspec.Struct, frozen=True, kw_only=True):
     """Tokens that it was loaded with."""
     parallel: int | None = None
     """Requests that it answers at once."""
+    config: dict[str, Any] = {}
+    """All that the server lists of how it was loaded; what that is depends on the engine."""
 
 
 class ModelDetails(msgspec.Struct, frozen=True, kw_only=True):
@@ -25,8 +32,8 @@ class ModelDetails(msgspec.Struct, frozen=True, kw_only=True):
 
     key: str
     """The id to ask for."""
-    source: Literal["v1", "v0", "openai"]
-    """Which listing told: ``/api/v1/models``, ``/api/v0/models`` or ``/v1/models``."""
+    source: ListingSource | Literal["id"]
+    """Who told: ``/api/v1/models``, ``/api/v0/models``, ``/v1/models``, or nobody but the model's id."""
     kind: ModelKind = "unknown"
     """``llm``, ``embedding``, or ``unknown`` where the listing does not tell."""
     display_name: str = ""
@@ -49,6 +56,34 @@ class ModelDetails(msgspec.Struct, frozen=True, kw_only=True):
     """Its copies in memory."""
     reasoning_options: tuple[str, ...] = ()
     """The settings that ``reasoning`` may have; empty where the listing does not tell."""
+    capabilities: frozenset[Capability] = frozenset()
+    """What it can do."""
+    told: frozenset[Capability] = frozenset()
+    """Those capabilities of which the server says whether the model has them; the others were detected from its id."""
+
+    @classmethod
+    def listed(cls, *, key: str, told: Mapping[Capability, bool], **more: Any) -> Self:
+        """What a listing says of a model, with what its id says of all that the listing does not.
+
+        Args:
+            key: the model's.
+            told: of which capabilities the listing says whether the model has them.
+            **more: the other fields.
+        """
+        if told.get("embedding"):
+            told = {**dict.fromkeys(CAPABILITIES, False), **told}
+        guess = detected(key)
+        can = frozenset[Capability](name for name in CAPABILITIES if told.get(name, name in guess))
+        return cls(key=key, capabilities=can, told=frozenset(told), **more)
+
+    @property
+    def capabilities_source(self) -> Literal["server", "id"]:
+        """Whether the server said anything of what it can do; which, is in ``told``."""
+        return "server" if self.told else "id"
+
+    def lacks(self, capability: Capability) -> bool:
+        """Whether the server says that the model cannot do this; what only its id suggests is no such word."""
+        return capability in self.told and capability not in self.capabilities
 
     @property
     def context_length(self) -> int | None:
@@ -59,6 +94,57 @@ class ModelDetails(msgspec.Struct, frozen=True, kw_only=True):
     def answers_to(self, model_id: str) -> bool:
         """Whether a request for this id is a request for this model: keys match in any case, instance ids exactly."""
         return same_model(model_id, self.key) or any(instance.id == model_id for instance in self.instances)
+
+
+class Surface(msgspec.Struct, frozen=True, kw_only=True):
+    """Which of LM Studio's APIs a server has."""
+
+    listing: ListingSource
+    """The listing that tells most of those that it has."""
+    lm_studio: bool
+    """Whether it is an LM Studio: it has a native API, or says so at ``/lmstudio-greeting``."""
+
+
+class LoadedModel(msgspec.Struct, frozen=True, kw_only=True):
+    """A model that is in memory now."""
+
+    key: str
+    """The model's."""
+    instance_id: str
+    """The id to ask for this very copy."""
+    context_length: int | None = None
+    """Tokens that it was really loaded with; None where the server does not tell."""
+    config: dict[str, Any] = {}
+    """All that the server lists of how it was loaded."""
+    seconds: float = 0.0
+    """How long the load took; 0: it was loaded already."""
+    notes: tuple[Note, ...] = ()
+    """What is not as asked."""
+
+
+class DownloadedModel(msgspec.Struct, frozen=True, kw_only=True):
+    """A model that is on the server's disk now."""
+
+    model: str
+    """As it was asked for."""
+    size_bytes: int | None = None
+    """None where the server does not tell."""
+    already: bool = False
+    """It was there before."""
+
+
+Phase: TypeAlias = Literal["downloading", "paused", "downloaded", "loading", "loaded"]
+
+
+class ModelProgress(msgspec.Struct, frozen=True, kw_only=True):
+    """How far a download or a load is."""
+
+    model: str
+    phase: Phase
+    done_bytes: int | None = None
+    """None where the server does not tell; it never does of a load."""
+    total_bytes: int | None = None
+    bytes_per_second: float | None = None
 
 
 def same_model(asked: str, answered: str) -> bool:

@@ -14,6 +14,7 @@
     ├── ModelContentFilteredError       MODEL_CONTENT_FILTERED  no
     ├── ModelInvalidRequestError        MODEL_INVALID_REQUEST   no    (also a ValueError)
     ├── ModelContextLengthError         MODEL_CONTEXT_LENGTH    no
+    ├── ModelCapabilityError            MODEL_CAPABILITY        no    nothing was sent
     ├── ModelEmptyResponseError         MODEL_EMPTY_RESPONSE    once
     ├── NetworkError                    NETWORK_ERROR           yes   (also a ConnectionError)
     │   └── AdapterClosedError          NETWORK_ERROR           no    by yourself
@@ -115,23 +116,10 @@ class LMStudioError(Exception):
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.code} status={self.status} retryable={self.retryable}: {self.message}>"
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        # The default would call __init__ with args alone and lose every keyword (pickle, copy, process pools).
-        return _rebuild, (type(self), self.message), self.__dict__
-
-
-def milliseconds(value: float) -> str:
-    """A number of milliseconds as people write it: 1800000, not 1.8e+06."""
-    return f"{value:.15g}"
-
 
 def is_loading(error: LMStudioError) -> bool:
     """Whether the server says that it is loading the model: waiting is not failing."""
     return isinstance(error, ModelUnavailableError) and error.reason == "loading"
-
-
-def _rebuild(kind: type[LMStudioError], message: str) -> LMStudioError:
-    return kind(message)
 
 
 class ModelUnavailableError(LMStudioError):
@@ -228,6 +216,13 @@ class ModelContextLengthError(LMStudioError):
     def context_length(self) -> int | None:
         """Tokens that fit, where the server told."""
         return self.details.get("context_length")
+
+
+class ModelCapabilityError(LMStudioError):
+    """With ``strict=True``: the server says that the model lacks what the request needs; nothing was sent."""
+
+    code = "MODEL_CAPABILITY"
+    default_hint = "Choose another model (list_models() tells what each can do), or leave strict out."
 
 
 class ModelEmptyResponseError(LMStudioError):

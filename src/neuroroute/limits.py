@@ -194,3 +194,8 @@ def _line(loop: asyncio.AbstractEventLoop, seconds: float) -> _Line:
             lines.clear()
         line = lines[seconds] = _Line(loop, seconds)
     return line
+
+
+def milliseconds(value: float) -> str:
+    """A number of milliseconds as people write it: 1800000, not 1.8e+06."""
+    return f"{value:.15g}"

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any, Literal, TypeAlias, TypedDict
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any, Literal, TypeAlias, TypedDict, cast
 
+from neuroroute.capabilities import CAPABILITIES, Capability
 from neuroroute.errors import ModelInvalidRequestError
 from neuroroute.jsontypes import is_mapping
 from neuroroute.messages import ChatMessage
@@ -76,9 +77,13 @@ class ConversationOptions(TypedDict, total=False):
     """Whether and how hard the model thinks before it answers; refused where the model lists other settings.
     Default: as the model is set up."""
     model: str | None
-    """Another model for this call."""
+    """Another model for this call; ``auto``: whichever is loaded."""
+    needs: Collection[Capability] | None
+    """What the model must be able to do: ``auto`` takes one that can; of any other, see ``strict``."""
     strict_model: bool | None
     """An error instead of a note when another model answered. Default: False."""
+    strict: bool | None
+    """An error instead of a note when the server says that the model lacks what the request needs. Default: False."""
     seed: int | None
     """Makes sampling repeatable, where the engine honours it."""
     top_k: int | None
@@ -122,6 +127,12 @@ class RequestOptions(CommonOptions, total=False):
     """``auto``, ``none``, or ``{"name": ...}``. Default: ``auto``."""
 
 
+def _are_capabilities(value: Any) -> bool:
+    if not isinstance(value, (set, frozenset, list, tuple)):
+        return False
+    return all(isinstance(one, str) and one in CAPABILITIES for one in cast("Collection[Any]", value))
+
+
 _POSITIVE = Rule(number(0, 1e12, open_low=True), "a number of milliseconds over 0")
 _FLAG = Rule(lambda value: isinstance(value, bool), "True or False", False)
 _PENALTY = Rule(number(-2, 2), "a number from -2 to 2", 0)
@@ -153,7 +164,9 @@ _RULES: dict[str, Rule] = {
         lambda value: value in ("off", "on", "low", "medium", "high"), "one of off, on, low, medium, high"
     ),
     "model": Rule(is_words, "a model id"),
+    "needs": Rule(_are_capabilities, f"a set of {', '.join(CAPABILITIES)}", read=frozenset),
     "strict_model": _FLAG,
+    "strict": _FLAG,
     "tools": Rule(lambda value: True, "a list of tools", read=Toolbox.of),
     "tool_choice": Rule(is_tool_choice, 'auto, none, required or {"type": "function", "function": {"name": ...}}'),
     "functions": Rule(lambda value: True, "a list of functions", read=Toolbox.of_functions),

@@ -71,7 +71,8 @@ def test_nobody_to_answer_names_both_ways():
 
 
 def model(key: str, **facts) -> ModelDetails:
-    return ModelDetails(key=key, source="v1", **facts)
+    told = {"chat": facts["kind"] == "llm", "embedding": facts["kind"] == "embedding"} if facts else {}
+    return ModelDetails.listed(key=key, told=told, source="v1", **facts)
 
 
 def test_the_default_model_is_one_that_chats():

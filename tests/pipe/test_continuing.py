@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from conftest import FakeClock
+from conftest import FakeClock, chats
 from neuroroute import (
     Event,
     LMStudioAdapter,
@@ -126,7 +126,7 @@ async def test_calls_are_not_gone_on_with(lmstudio: Simulator, going_on: LMStudi
     tools = [{"type": "function", "function": {"name": "look", "parameters": {"type": "object"}}}]
     with pytest.raises(StreamInterruptedError):
         await going_on.stream("Look.", tools=tools).whole()
-    assert len(lmstudio.requests) == 1
+    assert len(chats(lmstudio)) == 1
 
 
 async def test_only_thoughts_are_not_gone_on_with(lmstudio: Simulator, going_on: LMStudioAdapter) -> None:

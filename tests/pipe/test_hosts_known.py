@@ -2,13 +2,14 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from functools import partial
 from random import Random
 
 import pytest
 
 from conftest import FakeClock
 from neuroroute import BreakerChanged, BreakerPolicy, CircuitOpenError, Event, NetworkError
-from neuroroute.details import ModelDetails, ModelInstance
+from neuroroute.details import LoadedModel, ModelDetails, ModelInstance
 from neuroroute.options import DEFAULTS
 from neuroroute.pipe import hosts as hosts_module
 from neuroroute.pipe.background import Background
@@ -210,12 +211,12 @@ async def test_a_crash_loop_does_not_forgive_itself(clock: FakeClock) -> None:
     host, _ = made(clock)
     model = host.model("m")
 
-    async def load() -> None:
-        """It is loaded at once."""
+    async def load() -> LoadedModel:
+        return LoadedModel(key="m", instance_id="m")
 
     for clock.now, state in ((0, "closed"), (59.99, "open"), (100, "open"), (160, "closed")):
         model.breaker.force_open()
-        await model.loaded_by(load)
+        await model.loaded_by("m", load)
         assert model.breaker.state == state
 
 
@@ -224,9 +225,10 @@ async def test_each_model_has_a_load_of_its_own(clock: FakeClock) -> None:
     host, _ = made(clock)
     loads: list[str] = []
 
-    async def load(name: str) -> None:
+    async def load(name: str) -> LoadedModel:
         loads.append(name)
         await asyncio.sleep(0)
+        return LoadedModel(key=name, instance_id=name)
 
-    await asyncio.gather(*(host.model(name).loaded_by(lambda name=name: load(name)) for name in ("m", "n", "m")))
+    await asyncio.gather(*(host.model(name).loaded_by(name, partial(load, name)) for name in ("m", "n", "m")))
     assert loads == ["m", "n"]

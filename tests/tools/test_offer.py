@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from conftest import chats
 from neuroroute import LMStudioAdapter, ModelInvalidRequestError, tool
 from neuroroute.simulator import Answer, Simulator
 
@@ -36,7 +37,7 @@ async def test_choices_are_said_in_lm_studio_s_words(
 ) -> None:
     """Only texts go out: one named function is "required" with that tool alone, and noted; "none" sends no tools."""
     response = await adapter.generate_completion("?", tools=TOOLS, tool_choice=choice)
-    body = lmstudio.requests[0].json
+    body = chats(lmstudio)[0].json
     assert body.get("tool_choice") == sent
     assert [one["function"]["name"] for one in body.get("tools", [])] == offered
     assert [note.code for note in response.notes] == (["TOOL_CHOICE_REWRITTEN"] if isinstance(choice, dict) else [])
@@ -51,7 +52,7 @@ async def test_definitions_are_sent_as_they_are(adapter: LMStudioAdapter, lmstud
         return port
 
     await adapter.generate_completion("?", tools=[*TOOLS, get_tide])
-    sent = lmstudio.requests[0].json["tools"]
+    sent = chats(lmstudio)[0].json["tools"]
     assert sent[0] == TOOLS[0]
     assert sent[2]["function"]["description"] == "The tide."
 
@@ -72,13 +73,13 @@ async def test_what_cannot_be_offered_is_told_before_anything_is_sent(
     """Contradictions, and choices of what is not there, raise at the call."""
     with pytest.raises(ModelInvalidRequestError, match=says):
         await adapter.generate_completion("?", **options)
-    assert lmstudio.requests == []
+    assert chats(lmstudio) == []
 
 
 async def test_nothing_to_choose_from_is_no_mistake(adapter: LMStudioAdapter, lmstudio: Simulator) -> None:
     """Auto and none are right without tools; an empty list offers nothing."""
     await adapter.generate_completion("?", tools=[], tool_choice="auto", function_call="none")
-    assert "tools" not in lmstudio.requests[0].json
+    assert "tools" not in chats(lmstudio)[0].json
 
 
 # The older form
@@ -88,8 +89,8 @@ async def test_functions_are_said_as_tools_and_back(adapter: LMStudioAdapter, lm
     """Functions go out as tools; the answer's call comes back as function_call, and history and reason follow."""
     lmstudio.answer(Answer("", tool_calls=[("get_weather", {"city": "Paris"})]))
     response = await adapter.generate_completion("?", functions=[WEATHER], function_call="auto")
-    assert lmstudio.requests[0].json["tools"] == [TOOLS[0]]
-    assert "functions" not in lmstudio.requests[0].json
+    assert chats(lmstudio)[0].json["tools"] == [TOOLS[0]]
+    assert "functions" not in chats(lmstudio)[0].json
     assert response.function_call is not None
     assert json.loads(response.function_call.arguments) == {"city": "Paris"}
     assert (response.tool_calls, response.finish_reason) == ((), "function_call")
@@ -107,7 +108,7 @@ async def test_the_follow_up_works_with_and_without_functions(
     messages = [*response.messages, {"role": "function", "name": "get_weather", "content": "sunny"}]
     follow_up = await adapter.generate_completion("", messages=messages, functions=[WEATHER] if again else None)
     assert follow_up.notes == ()
-    assistant, result = lmstudio.requests[1].json["messages"][-2:]
+    assistant, result = chats(lmstudio)[1].json["messages"][-2:]
     assert [call["function"]["name"] for call in assistant["tool_calls"]] == ["get_weather"]
     assert (result["role"], result["tool_call_id"]) == ("tool", assistant["tool_calls"][0]["id"])
     assert "function_call" not in assistant
@@ -116,7 +117,7 @@ async def test_the_follow_up_works_with_and_without_functions(
 async def test_a_named_function_is_the_only_one_offered(adapter: LMStudioAdapter, lmstudio: Simulator) -> None:
     """function_call={"name"} forces that function."""
     await adapter.generate_completion("?", functions=[WEATHER, TIME], function_call={"name": "get_time"})
-    body = lmstudio.requests[0].json
+    body = chats(lmstudio)[0].json
     assert (body["tool_choice"], [one["function"]["name"] for one in body["tools"]]) == ("required", ["get_time"])
 
 

@@ -7,9 +7,11 @@ from collections.abc import Callable
 from typing import assert_type
 
 from neuroroute import (
+    Capability,
     ChunkStream,
     CompletionStream,
     LMStudioAdapter,
+    LoadedModel,
     ModelDetails,
     ModelResponse,
     RequestOptions,
@@ -78,6 +80,9 @@ async def asynchronous(refuse: Callable[[ToolCall], bool]) -> None:
         assert_type(await adapter.run_tools("hi", tools=[weather, time_of, len], max_rounds=3), ModelResponse)
         assert_type(adapter.stream_tools("hi", tools=[Lamp().dim], max_rounds=1, on_tool_call=refuse), ToolStream)
         assert_type(await adapter.list_models(), list[ModelDetails])
+        assert_type(await adapter.get_capabilities(), frozenset[Capability])
+        assert_type(await adapter.load_model(context_length=4096, on_progress=print), LoadedModel)
+        await adapter.generate_completion("hi", needs={"flying"})  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
         assert_type(await adapter.is_available(), bool)
         assert_type(adapter.with_model("qwen3-8b", top_p=0.5), LMStudioAdapter)
 
@@ -103,6 +108,8 @@ def blocking() -> None:
         assert_type(adapter.run_tools("hi", tools=[weather], max_rounds=3), ModelResponse)
         assert_type(adapter.stream_tools("hi", tools=[weather], max_rounds=3), SyncToolStream)
         assert_type(adapter.list_models(), list[ModelDetails])
+        assert_type(adapter.get_capabilities(), frozenset[Capability])
+        assert_type(adapter.unload_model(), tuple[str, ...])
         assert_type(adapter.is_available(), bool)
         assert_type(adapter.with_model("qwen3-8b"), SyncLMStudioAdapter)
 

@@ -65,7 +65,7 @@ def default_model(models: Sequence[ModelDetails]) -> str:
     Raises:
         ModelUnavailableError: the server has none.
     """
-    able = [model for model in models if model.kind != "embedding" and "embed" not in model.key.lower()]
+    able = [model for model in models if "chat" in model.capabilities]
     if not able:
         raise ModelUnavailableError(
             "LM Studio has no model that can chat",

@@ -1,4 +1,4 @@
-"""``neuroroute models``: what the server has."""
+"""``neuroroute models list``: what the server has."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Final
 
+import msgspec
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
@@ -13,7 +14,7 @@ from rich.text import Text
 
 from neuroroute.cli.blocks import printable
 from neuroroute.cli.opening import Wish, opened
-from neuroroute.cli.streams import consoles, write_json
+from neuroroute.cli.streams import consoles
 from neuroroute.details import ModelDetails
 
 
@@ -31,11 +32,16 @@ def models(wish: Wish, *, as_json: bool) -> None:
 
     found = asyncio.run(listing())
     if as_json:
-        write_json(console, found)
+        write_models(console, found)
     elif found:
         print_models(console, found)
     else:
         aside.print("The server has no models. Download one in LM Studio, or with `lms get`.")
+
+
+def write_models(console: Console, found: ModelDetails | Sequence[ModelDetails]) -> None:
+    """Writes what is known of models for a program; what they can do, in an order that stays."""
+    console.file.write(msgspec.json.encode(found, order="deterministic").decode() + "\n")
 
 
 def print_models(console: Console, found: Sequence[ModelDetails], current: str = "") -> None:

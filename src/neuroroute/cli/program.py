@@ -2,65 +2,23 @@
 
 from __future__ import annotations
 
-import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
 from neuroroute.cli.choice import Engine
-from neuroroute.cli.exits import CUT_OFF, FAILED, INTERRUPTED, MEANINGS, TERMINATED, as_object, exit_code, explained
-from neuroroute.errors import LMStudioError
-
-F = TypeVar("F", bound=Callable[..., Any])
+from neuroroute.cli.command import EPILOG, Command, F, who
+from neuroroute.cli.exits import FAILED, MEANINGS
+from neuroroute.cli.modelcommands import models
 
 _EXIT_CODES = "\b\nExit codes:\n" + "\n".join(f"  {code:>3}  {meaning}" for code, meaning in MEANINGS)
-_EPILOG = "`neuroroute --help` lists the exit codes."
-
-
-class _Command(click.Command):
-    """A command whose failures end in one message and an exit code."""
-
-    def invoke(self, ctx: click.Context) -> Any:
-        from neuroroute.cli.streams import is_broken_pipe, prepare, write_no_more
-
-        prepare()
-        signal.signal(signal.SIGTERM, _terminate)
-        try:
-            _refuse_what_is_no_text(ctx.params)
-            code = super().invoke(ctx)
-            sys.stdout.flush()
-        except LMStudioError as error:
-            _tell(error, as_json=ctx.params.get("as_json", False))
-            code = exit_code(error)
-        except KeyboardInterrupt:
-            code = INTERRUPTED
-        except OSError as error:
-            if not is_broken_pipe(error):
-                raise
-            write_no_more()
-            code = CUT_OFF
-        if code:
-            ctx.exit(code)
-
-
-def _terminate(*_: object) -> None:
-    # An exception, so that whoever has changed the terminal puts it back, and the server sees the connection close.
-    sys.exit(TERMINATED)
-
-
-def _refuse_what_is_no_text(given: dict[str, Any]) -> None:
-    from neuroroute.cli.streams import refuse_surrogates
-
-    # Files may well have names that are none.
-    for name in given.keys() & {"prompt", "system", "model", "url"}:
-        refuse_surrogates("".join(given[name] or ""))
 
 
 class _Program(click.Group):
-    command_class = _Command
+    command_class = Command
 
     def main(self, *args: Any, **more: Any) -> Any:
         """Runs it; output that cannot be written is one line on stderr and exit code 1."""
@@ -75,36 +33,8 @@ class _Program(click.Group):
             sys.exit(FAILED)
 
 
-def _tell(error: LMStudioError, *, as_json: bool) -> None:
-    if as_json:
-        import msgspec
-
-        click.echo(msgspec.json.encode(as_object(error)))
-        return
-    from rich.text import Text
-
-    from neuroroute.cli.streams import consoles
-
-    _, aside = consoles()
-    aside.print(Text(explained(error), style="red"))
-
-
 _COUNT = click.IntRange(min=1)
 _MODEL = click.option("--model", metavar="ID", help="The model to ask. Default: the one that is loaded.")
-
-
-def _who(command: F) -> F:
-    """The options that say who answers."""
-    for option in (
-        click.option("--url", metavar="URL", help="LM Studio's address. Default: LMSTUDIO_URL, else localhost:1234."),
-        click.option(
-            "--engine",
-            type=click.Choice(["lmstudio", "embedded"]),
-            help="Who answers. Default: LM Studio where it runs, else the embedded engine.",
-        ),
-    ):
-        command = option(command)
-    return command
 
 
 def _how(command: F) -> F:
@@ -141,13 +71,13 @@ def program() -> None:
     """Talk with a local model: in LM Studio, or in the embedded engine where there is none."""
 
 
-@program.command(epilog=_EPILOG)
+@program.command(epilog=EPILOG)
 @click.argument("prompt", nargs=-1)
 @click.option("--image", "images", multiple=True, metavar="FILE", help="A PNG or JPEG to ask about; repeatable.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object, on failure or a signal with `error`.")
 @click.option("--no-stream", is_flag=True, help="Print the answer when it is whole.")
 @_how
-@_who
+@who
 def ask(
     *,
     prompt: Sequence[str],
@@ -171,7 +101,7 @@ def ask(
     run(prompt, images, Wish(engine, url, model, options), as_json=as_json, streamed=not no_stream, plain=plain)
 
 
-@program.command(epilog=_EPILOG)
+@program.command(epilog=EPILOG)
 @_how
 @click.option(
     "--resume", is_flag=False, flag_value="", metavar="[ID]", help="Go on with the newest chat, or with this."
@@ -186,7 +116,7 @@ def ask(
     metavar="FILE.py",
     help="Offer the @tool functions of a file, which is run for it; may be given more than once.",
 )
-@_who
+@who
 def chat(
     *,
     plain: bool,
@@ -218,20 +148,12 @@ def chat(
     return run(Plan(wish, system, plain, resume, not no_keep, tools))
 
 
-@program.command(epilog=_EPILOG)
-@click.option("--json", "as_json", is_flag=True, help="A JSON list; on failure an object with `error`.")
-@_who
-def models(*, as_json: bool, engine: Engine | None, url: str | None) -> None:
-    """List the models: a table; where it is piped, lines of columns parted by tabs."""
-    from neuroroute.cli.models import models as run
-    from neuroroute.cli.opening import Wish
-
-    run(Wish(engine, url), as_json=as_json)
+program.add_command(models)
 
 
-@program.command(epilog=_EPILOG)
+@program.command(epilog=EPILOG)
 @_MODEL
-@_who
+@who
 def demo(*, engine: Engine | None, url: str | None, model: str | None) -> None:
     """See a short real conversation."""
     from neuroroute.cli.demo import demo as run
@@ -241,7 +163,7 @@ def demo(*, engine: Engine | None, url: str | None, model: str | None) -> None:
 
 
 @program.command(
-    epilog=_EPILOG,
+    epilog=EPILOG,
     context_settings={"allow_interspersed_args": False},
     options_metavar="[OPTIONS] [--]",
 )
@@ -268,7 +190,7 @@ def _read_faults(_: click.Context, __: click.Parameter, words: Sequence[str]) ->
         raise click.BadParameter(f"{error}\n`neuroroute simulate --list-faults` lists them all.") from None
 
 
-@program.command(epilog=_EPILOG)
+@program.command(epilog=EPILOG)
 @click.option(
     "--port", type=click.IntRange(0, 65535), default=1234, show_default=True, metavar="N", help="0: any free."
 )

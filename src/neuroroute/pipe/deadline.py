@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from neuroroute.errors import LMStudioError, ModelBusyError, ModelTimeoutError, milliseconds
-from neuroroute.limits import limited
+from neuroroute.errors import LMStudioError, ModelBusyError, ModelTimeoutError
+from neuroroute.limits import limited, milliseconds
 from neuroroute.pipe.reply import Clock, Layer, Reply, Send
 from neuroroute.requests import ChatRequest
 

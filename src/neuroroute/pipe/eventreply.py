@@ -15,8 +15,8 @@ from neuroroute.errors import (
     ModelTimeoutError,
     NetworkError,
     StreamInterruptedError,
-    milliseconds,
 )
+from neuroroute.limits import milliseconds
 from neuroroute.pipe.strangers import STRANGERS, translated
 from neuroroute.requests import ChatRequest
 from neuroroute.responses import StreamingChunk

@@ -9,6 +9,7 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
+from neuroroute.details import LoadedModel
 from neuroroute.errors import LMStudioError
 
 BreakerState: TypeAlias = Literal["closed", "open", "half_open"]
@@ -44,6 +45,25 @@ class BackingOff(Event, frozen=True, kw_only=True):
 
 class ModelLoading(Event, frozen=True, kw_only=True):
     """The server loads the model; the request waits for it, and its deadline was moved."""
+
+
+class ModelLoaded(Event, frozen=True, kw_only=True):
+    """A model was loaded, since it was asked for (:meth:`load_model`, :meth:`warm_up`) or was gone."""
+
+    loaded: LoadedModel
+    """Which copy, and how."""
+
+
+class ModelUnloaded(Event, frozen=True, kw_only=True):
+    """A copy of a model was taken out of memory by :meth:`unload_model`."""
+
+    instance_id: str
+
+
+class ModelDownloaded(Event, frozen=True, kw_only=True):
+    """A download by :meth:`download_model` has ended well."""
+
+    size_bytes: int | None
 
 
 class ModelReloaded(Event, frozen=True, kw_only=True):

@@ -7,7 +7,8 @@ import math
 from collections import deque
 from collections.abc import Callable
 
-from neuroroute.errors import LMStudioError, ModelBusyError, milliseconds
+from neuroroute.errors import LMStudioError, ModelBusyError
+from neuroroute.limits import milliseconds
 
 DEFAULT_SLOTS = 4
 MAX_WAITING = 1000

@@ -11,7 +11,7 @@ from weakref import WeakKeyDictionary
 
 import msgspec
 
-from neuroroute.details import ModelDetails
+from neuroroute.details import LoadedModel, ModelDetails
 from neuroroute.errors import LMStudioError
 from neuroroute.pipe.background import Background
 from neuroroute.pipe.breaker import Breaker
@@ -57,6 +57,10 @@ class HostedModel:
         """How many requests have it loaded again; what fails for want of it meanwhile tells nothing new."""
         self.context_length: int | None = None
         """Tokens that it was last seen loaded with."""
+        self.details: ModelDetails | None = None
+        """What the server last listed of it."""
+        self.ask_details_at = -math.inf
+        """When the server may be asked what it can do, where it has not told."""
         self._loaded_at = -math.inf
         self._host = host
         self._slots = host.policy.slots
@@ -81,6 +85,7 @@ class HostedModel:
 
     def learn(self, details: ModelDetails) -> None:
         """Takes over what the server lists of it."""
+        self.details = details
         instances = [instance for instance in details.instances if instance.id == self.name] or details.instances
         if not instances:
             return
@@ -89,21 +94,26 @@ class HostedModel:
             self._slots = parallel
             self._on_loops(lambda gate: gate.resize(parallel))
 
-    async def loaded_by(self, load: Callable[[], Awaitable[None]]) -> None:
+    async def loaded_by(self, key: str, load: Callable[[], Awaitable[LoadedModel]]) -> LoadedModel:
         """Has it loaded; who wants that while it is under way waits for the same load.
+
+        Args:
+            key: the model's own; there may be other names for it.
+            load: what has it loaded.
 
         Raises:
             LMStudioError: it could not be loaded.
         """
 
-        async def loaded() -> None:
-            await load()
+        async def loaded() -> LoadedModel:
+            result = await load()
             now = self._host.policy.clock.monotonic()
             if now - self._loaded_at >= self.breaker.policy.window / 1000:
                 self.breaker.reset()  # what failed for want of it does not count; but a crash loop does
             self._loaded_at = now
+            return result
 
-        await self._host.policy.background.result(self, loaded)
+        return await self._host.policy.background.result((self._host, key), loaded)
 
     def _changed(self, before: BreakerState, after: BreakerState, cause: LMStudioError | None) -> None:
         if after == "open":

@@ -32,12 +32,24 @@ class Listings:
             model_id: a key, or the id of an instance.
             max_age: seconds that may have passed since it was listed.
         """
+        try:
+            models = await self.models(max_age=max_age)
+        except LMStudioError:
+            return None
+        return next((model for model in models if model.answers_to(model_id)), None)
+
+    async def models(self, *, max_age: float = 0.0) -> list[ModelDetails]:
+        """All that is listed.
+
+        Args:
+            max_age: seconds that may have passed since it was listed.
+
+        Raises:
+            LMStudioError: there is no listing.
+        """
         if time.monotonic() - self._listed_at >= max_age:
-            try:
-                await self._background.result(self, self._list)
-            except LMStudioError:
-                return None
-        return next((model for model in self._listed if model.answers_to(model_id)), None)
+            await self._background.result(self, self._list)
+        return self._listed
 
     def ask(self, max_age: float) -> None:
         """Asks in the background, for ``on_listed``, unless it was asked in the last so many seconds."""

@@ -11,13 +11,13 @@ from typing import TypeAlias
 
 from neuroroute.errors import LMStudioError, ModelNotFoundError, ModelUnavailableError
 from neuroroute.pipe.events import ModelReloaded, Tell
-from neuroroute.pipe.hosts import HostedModel, Hosts
+from neuroroute.pipe.hosts import Host, HostedModel, Hosts
 from neuroroute.pipe.reply import Layer, Reply, Send
 from neuroroute.pipe.retry import retries_of
 from neuroroute.requests import ChatRequest
 
-Load: TypeAlias = Callable[[str, str, "int | None", float], Awaitable[None]]
-"""Loads a model: base URL of the host, its key, tokens of context (None: the server's own choice), milliseconds."""
+Load: TypeAlias = Callable[[Host, str, "int | None", float], Awaitable[object]]
+"""Loads a model: its host, its name, tokens of context (None: the server's own choice), milliseconds."""
 
 
 def reloading(hosts: Hosts, load: Load, tell: Tell) -> Layer:
@@ -49,12 +49,11 @@ def reloading(hosts: Hosts, load: Load, tell: Tell) -> Layer:
         request.wait_for_loading()
 
         async def load_again() -> None:
-            timeout_ms: float = request.options["model_loading_timeout_ms"]
-            await load(host.url, details.key, model.context_length, timeout_ms)
+            await load(host, request.model, model.context_length, request.options["model_loading_timeout_ms"])
             tell(ModelReloaded(host=request.host, model=request.model))
 
         try:
-            await model.loaded_by(load_again)
+            await hosts.background.result((model, "reload"), load_again)  # told once, for all who miss it
         except LMStudioError as failure:
             error.hint = f"{error.hint} Loading it again failed: {failure.message}".lstrip()
             return False

@@ -23,9 +23,8 @@ from neuroroute.errors import (
     MalformedResponseError,
     ModelEmptyResponseError,
     ModelTimeoutError,
-    milliseconds,
 )
-from neuroroute.limits import limited
+from neuroroute.limits import limited, milliseconds
 from neuroroute.pipe.eventreply import EventReply
 from neuroroute.pipe.reply import Reply
 from neuroroute.pipe.strangers import STRANGERS, translated

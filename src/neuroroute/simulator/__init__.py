@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from neuroroute.simulator.answers import Answer, Fail, StreamFault, WholeFault
     from neuroroute.simulator.catalogue import CATALOGUE, case_named
     from neuroroute.simulator.chaos import ChaosProxy
+    from neuroroute.simulator.downloads import SimulatedDownload
     from neuroroute.simulator.faults import Fault, FaultPlan, parse_fault
     from neuroroute.simulator.models import SimulatedModel
     from neuroroute.simulator.profiles import PROFILES, Profile
@@ -63,6 +64,7 @@ __all__ = [
     "Refuse",
     "Replay",
     "Reset",
+    "SimulatedDownload",
     "SimulatedModel",
     "Simulator",
     "Slicer",
@@ -76,6 +78,7 @@ __all__ = [
 
 _HOME = {
     "ChaosProxy": "chaos",
+    "SimulatedDownload": "downloads",
     "Fault": "faults",
     "FaultPlan": "faults",
     "parse_fault": "faults",

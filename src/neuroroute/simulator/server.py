@@ -6,7 +6,7 @@ import itertools
 import time
 from typing import TYPE_CHECKING, Any
 
-from neuroroute.simulator import chat, native, validation, wordings
+from neuroroute.simulator import chat, downloads, native, validation, wordings
 from neuroroute.simulator.answers import Fail, Refused
 from neuroroute.simulator.events import error_events
 from neuroroute.simulator.listings import list_openai, list_v0, list_v1, one_v0
@@ -74,6 +74,7 @@ class Simulator(NativeChat):
         self.auto_evict = self.profile.auto_evict if auto_evict is None else auto_evict
         self.surfaces = self.profile.surfaces if surfaces is None else surfaces
         self.api_token = api_token
+        self.downloads = downloads.Downloads()
         self._ids = itertools.count(1)
 
     # ── Routes ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -88,6 +89,8 @@ class Simulator(NativeChat):
                 return await self._chat(received, outgoing)
             if received.method == "POST" and received.path in _NATIVE and "v1" in self.surfaces:
                 return await self._native(received, outgoing)
+            if received.path.startswith(downloads.PATH) and "v1" in self.surfaces:
+                return await outgoing.send(of_json(self.downloads.answer(received, self._body, self.models)))
         except Refused as refused:
             event = b"".join(error_events(refused.message, done=self.unknowns.done_after_error))
             return await outgoing.break_off(refused.fail, event)

@@ -5,11 +5,12 @@ Source: https://lmstudio.ai/docs/developer/rest
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import msgspec
 
-from neuroroute.details import ModelDetails, ModelInstance, ModelKind
+from neuroroute.capabilities import Capability
+from neuroroute.details import ListingSource, ModelDetails, ModelInstance, ModelKind
 from neuroroute.wire.failures import UNDECODABLE, failure_in_success
 
 
@@ -17,14 +18,17 @@ class _Quantization(msgspec.Struct):
     name: str | None = None
 
 
-class _Config(msgspec.Struct):
-    context_length: int | None = None
-    parallel: int | None = None
-
-
 class _Instance(msgspec.Struct):
     id: str
-    config: _Config = msgspec.field(default_factory=_Config)
+    config: dict[str, Any] = {}
+
+    def instance(self) -> ModelInstance:
+        return ModelInstance(
+            id=self.id,
+            context_length=_count(self.config.get("context_length")),
+            parallel=_count(self.config.get("parallel")),
+            config=self.config,
+        )
 
 
 class _Reasoning(msgspec.Struct):
@@ -32,7 +36,19 @@ class _Reasoning(msgspec.Struct):
 
 
 class _Capabilities(msgspec.Struct):
+    vision: bool | None = None
+    trained_for_tool_use: bool | None = None
     reasoning: _Reasoning | None = None
+
+    def told(self) -> dict[Capability, bool]:
+        told: dict[Capability, bool] = {}
+        if self.vision is not None:
+            told["vision"] = self.vision
+        if self.trained_for_tool_use is not None:
+            told["tool_use"] = self.trained_for_tool_use
+        if self.reasoning is not None:  # older servers leave it out of models that reason, too
+            told["reasoning"] = bool({*self.reasoning.allowed_options} - {"off"})
+        return told
 
 
 class _V1Model(msgspec.Struct):
@@ -51,12 +67,11 @@ class _V1Model(msgspec.Struct):
 
     def details(self) -> ModelDetails:
         reasoning = self.capabilities and self.capabilities.reasoning
-        instances = tuple(
-            ModelInstance(id=one.id, context_length=one.config.context_length, parallel=one.config.parallel)
-            for one in self.loaded_instances
-        )
-        return ModelDetails(
+        told = self.capabilities.told() if self.capabilities else {}
+        instances = tuple(one.instance() for one in self.loaded_instances)
+        return ModelDetails.listed(
             key=self.key,
+            told=_by_kind(_kind(self.type)) | told,
             source="v1",
             kind=_kind(self.type),
             display_name=self.display_name or "",
@@ -90,11 +105,18 @@ class _V0Model(msgspec.Struct):
     state: str | None = None
     max_context_length: int | None = None
     loaded_context_length: int | None = None
+    capabilities: list[str] | None = None
 
     def details(self) -> ModelDetails:
         loaded = self.state == "loaded"
-        return ModelDetails(
+        told = _by_kind(_kind(self.type))
+        if _kind(self.type) == "llm":
+            told["vision"] = self.type == "vlm"
+        if self.capabilities is not None:  # where it is missing, the server may be too old to say
+            told["tool_use"] = "tool_use" in self.capabilities
+        return ModelDetails.listed(
             key=self.id,
+            told=told,
             source="v0",
             kind=_kind(self.type),
             publisher=self.publisher or "",
@@ -129,9 +151,10 @@ class _OpenAIModel(msgspec.Struct):
 
     def details(self) -> ModelDetails:
         if self.meta is None:
-            return ModelDetails(key=self.id, source="openai")
-        return ModelDetails(
+            return ModelDetails.listed(key=self.id, told={}, source="openai")
+        return ModelDetails.listed(
             key=self.id,
+            told={},
             source="openai",
             quantization=self.meta.ftype or "",
             size_bytes=self.meta.size,
@@ -150,24 +173,34 @@ class _OpenAI(msgspec.Struct):
 
 Listing: TypeAlias = _V1 | _V0 | _OpenAI
 
-LISTINGS: tuple[tuple[str, type[Listing]], ...] = (
-    ("/api/v1/models", _V1),
-    ("/api/v0/models", _V0),
-    ("/v1/models", _OpenAI),
-)
+LISTINGS: dict[ListingSource, str] = {"v1": "/api/v1/models", "v0": "/api/v0/models", "openai": "/v1/models"}
 """Where to ask, the one that tells most first."""
 
+_SHAPES: dict[ListingSource, type[Listing]] = {"v1": _V1, "v0": _V0, "openai": _OpenAI}
 
-def decode_listing(body: bytes, shape: type[Listing]) -> list[ModelDetails]:
+
+def decode_listing(body: bytes, source: ListingSource) -> list[ModelDetails]:
     """The models of a listing.
 
     Raises:
         LMStudioError: it is none; an unknown route answers 200 with an error (LM Studio #618).
     """
     try:
-        return msgspec.json.decode(body, type=shape).details()
+        return msgspec.json.decode(body, type=_SHAPES[source]).details()
     except UNDECODABLE as error:
         raise failure_in_success(body, why=str(error)) from error
+
+
+class _Greeting(msgspec.Struct):
+    lmstudio: bool = False
+
+
+def greets(status: int, body: bytes) -> bool:
+    """Whether this is how an LM Studio greets at ``/lmstudio-greeting``."""
+    try:
+        return status == 200 and msgspec.json.decode(body, type=_Greeting).lmstudio
+    except UNDECODABLE:
+        return False
 
 
 _KINDS: dict[str, ModelKind] = {"llm": "llm", "vlm": "llm", "embedding": "embedding", "embeddings": "embedding"}
@@ -175,3 +208,11 @@ _KINDS: dict[str, ModelKind] = {"llm": "llm", "vlm": "llm", "embedding": "embedd
 
 def _kind(name: str) -> ModelKind:
     return _KINDS.get(name, "unknown")
+
+
+def _by_kind(kind: ModelKind) -> dict[Capability, bool]:
+    return {} if kind == "unknown" else {"chat": kind == "llm", "embedding": kind == "embedding"}
+
+
+def _count(value: Any) -> int | None:
+    return value if type(value) is int else None

@@ -1,0 +1,85 @@
+"""What all commands have in common: how they end, and the options that say who answers."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from neuroroute.cli.exits import CUT_OFF, INTERRUPTED, TERMINATED, as_object, exit_code, explained
+from neuroroute.errors import LMStudioError
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+EPILOG = "`neuroroute --help` lists the exit codes."
+
+
+class Command(click.Command):
+    """A command whose failures end in one message and an exit code."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Runs it; whatever it raises that is ours becomes an exit code."""
+        from neuroroute.cli.streams import is_broken_pipe, prepare, write_no_more
+
+        prepare()
+        signal.signal(signal.SIGTERM, _terminate)
+        try:
+            _refuse_what_is_no_text(ctx.params)
+            code = super().invoke(ctx)
+            sys.stdout.flush()
+        except LMStudioError as error:
+            _tell(error, as_json=ctx.params.get("as_json", False))
+            code = exit_code(error)
+        except KeyboardInterrupt:
+            code = INTERRUPTED
+        except OSError as error:
+            if not is_broken_pipe(error):
+                raise
+            write_no_more()
+            code = CUT_OFF
+        if code:
+            ctx.exit(code)
+
+
+def _terminate(*_: object) -> None:
+    # An exception, so that whoever has changed the terminal puts it back, and the server sees the connection close.
+    sys.exit(TERMINATED)
+
+
+def _refuse_what_is_no_text(given: dict[str, Any]) -> None:
+    from neuroroute.cli.streams import refuse_surrogates
+
+    # Files may well have names that are none.
+    for name in given.keys() & {"prompt", "system", "model", "url"}:
+        refuse_surrogates("".join(given[name] or ""))
+
+
+def _tell(error: LMStudioError, *, as_json: bool) -> None:
+    if as_json:
+        import msgspec
+
+        click.echo(msgspec.json.encode(as_object(error)))
+        return
+    from rich.text import Text
+
+    from neuroroute.cli.streams import consoles
+
+    _, aside = consoles()
+    aside.print(Text(explained(error), style="red"))
+
+
+def who(command: F) -> F:
+    """The options that say who answers."""
+    for option in (
+        click.option("--url", metavar="URL", help="LM Studio's address. Default: LMSTUDIO_URL, else localhost:1234."),
+        click.option(
+            "--engine",
+            type=click.Choice(["lmstudio", "embedded"]),
+            help="Who answers. Default: LM Studio where it runs, else the embedded engine.",
+        ),
+    ):
+        command = option(command)
+    return command

@@ -1,0 +1,86 @@
+"""A request that needs what its model cannot do, as far as the server says so: refused, or answered with a note.
+
+LM Studio takes such a request without a word: of tools the model makes what it can, an unknown setting of ``reasoning``
+becomes "on" (#2284), and the caller pays for thoughts that nobody asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Collection
+
+from neuroroute.capabilities import Capability
+from neuroroute.details import ModelDetails
+from neuroroute.errors import ModelCapabilityError, ModelInvalidRequestError
+from neuroroute.messages import AnyMessage
+from neuroroute.parts import ImagePart
+from neuroroute.pipe.hosts import HostedModel, Hosts
+from neuroroute.pipe.reply import Clock, Layer, Reply, Send
+from neuroroute.requests import ChatRequest
+from neuroroute.responses import Note
+from neuroroute.selection import in_words
+
+ASK_AGAIN_SECONDS = 60.0
+"""How long a model of which the server told nothing is not asked for again."""
+
+
+def supports(allowed: tuple[str, ...], setting: str) -> bool:
+    """Whether a model with these settings has this one; any effort means that reasoning is on."""
+    return setting in allowed or (setting == "on" and bool({*allowed} - {"off"}))
+
+
+def needed(request: ChatRequest) -> list[Capability]:
+    """What the model must be able to do for this request, beside chatting."""
+    needs: list[Capability] = [*(request.options["needs"] or ())]
+    if request.offer is not None:
+        needs.append("tool_use")
+    if any(not isinstance(message.content, str) and _has_image(message) for message in request.messages):
+        needs.append("vision")
+    if request.options["reasoning"] not in (None, "off"):
+        needs.append("reasoning")
+    return needs
+
+
+def capable(hosts: Hosts, clock: Clock) -> Layer:
+    """The layer. Asks the listing once for each model that is asked for more than chat; else costs next to nothing."""
+
+    def layer(request: ChatRequest, send: Send) -> Awaitable[Reply]:
+        needs = needed(request)
+        return checked(request, send, needs) if needs or request.options["reasoning"] is not None else send(request)
+
+    async def checked(request: ChatRequest, send: Send, needs: Collection[Capability]) -> Reply:
+        details = await listed(request, hosts.model(request))
+        if details is not None:
+            _check(request, details, needs)
+        return await send(request)
+
+    async def listed(request: ChatRequest, model: HostedModel) -> ModelDetails | None:
+        if model.details is None and clock.monotonic() >= model.ask_details_at:
+            await hosts.of(request).listings.details(request.model)  # which has the model told of it
+            model.ask_details_at = clock.monotonic() + ASK_AGAIN_SECONDS
+        return model.details
+
+    return layer
+
+
+def _has_image(message: AnyMessage) -> bool:
+    return any(isinstance(part, ImagePart) for part in message.content)
+
+
+def _check(request: ChatRequest, details: ModelDetails, needs: Collection[Capability]) -> None:
+    """Refuses the request, or notes that it may not go as asked.
+
+    Raises:
+        ModelInvalidRequestError: the model lists other settings of ``reasoning``.
+        ModelCapabilityError: it lacks something, and ``strict`` was asked for.
+    """
+    setting, allowed = request.options["reasoning"], details.reasoning_options
+    if setting is not None and allowed and not supports(allowed, setting):
+        raise ModelInvalidRequestError(
+            f"reasoning is {setting!r}; this model takes {', '.join(allowed)}", model=request.model
+        )
+    lacking = in_words([need for need in needs if details.lacks(need)])
+    if not lacking:
+        return
+    if request.options["strict"]:
+        raise ModelCapabilityError(f"the server says that this model lacks {lacking}", model=request.model)
+    request.notes.append(Note("CAPABILITY_MISSING", f"the server says that {request.model!r} lacks {lacking}"))
