@@ -18,6 +18,9 @@ SECTIONS = {
         "RequestOptions",
         "RetryPolicy",
         "BreakerPolicy",
+        "HostSettings",
+        "HostStatus",
+        "ModelStatus",
         "Breaker",
         "Clock",
     ],
@@ -46,7 +49,7 @@ SECTIONS = {
     ],
     "Events": [
         *("Observer", "Event", "BreakerChanged", "BackingOff", "ModelLoading", "ModelReloaded", "Hedged"),
-        *("StreamContinued", "ModelLoaded", "ModelUnloaded", "ModelDownloaded"),
+        *("FailedOver", "HostChanged", "StreamContinued", "ModelLoaded", "ModelUnloaded", "ModelDownloaded"),
     ],
 }
 

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from neuroroute import ConfigurationError, LMStudioAdapter
-from neuroroute.settings import find_settings, normalise_url
+from neuroroute.hostlist import normalise_url
+from neuroroute.settings import find_settings
 from neuroroute.simulator import Simulator
 
 
@@ -107,8 +108,9 @@ def app_with(manager: object) -> Any:
 async def resolve(app: Any = None, environ: dict[str, str] | None = None, **direct: Any) -> tuple[str, float]:
     given = {"base_url": None, "timeout_ms": None, "api_token": None, **direct}
     found = await find_settings(app=app, environ=environ or {}, **given).resolved()
-    assert found.host == found.base_url.split("/")[2]
-    return found.base_url, found.timeout_ms
+    (host,) = found.hosts
+    assert host.name == host.url.split("/")[2]
+    return host.url, found.timeout_ms
 
 
 ENVIRON = {"LMSTUDIO_URL": "env:1", "LMSTUDIO_TIMEOUT": "1000"}

@@ -45,6 +45,8 @@ from neuroroute.errors import (
     ToolRoundsError,
     ToolUnknownError,
 )
+from neuroroute.fleet.status import HostStatus, ModelStatus
+from neuroroute.hostlist import HostSettings
 from neuroroute.mcp import MCPServer
 from neuroroute.messages import (
     AnyMessage,
@@ -65,7 +67,9 @@ from neuroroute.pipe.events import (
     BackingOff,
     BreakerChanged,
     Event,
+    FailedOver,
     Hedged,
+    HostChanged,
     ModelDownloaded,
     ModelLoaded,
     ModelLoading,
@@ -114,10 +118,14 @@ __all__ = [
     "ConversationSummary",
     "DownloadedModel",
     "Event",
+    "FailedOver",
     "FunctionCall",
     "FunctionDefinition",
     "FunctionMessage",
     "Hedged",
+    "HostChanged",
+    "HostSettings",
+    "HostStatus",
     "ImagePart",
     "LMStudioAdapter",
     "LMStudioError",
@@ -144,6 +152,7 @@ __all__ = [
     "ModelRateLimitedError",
     "ModelReloaded",
     "ModelResponse",
+    "ModelStatus",
     "ModelTimeoutError",
     "ModelUnavailableError",
     "ModelUnloaded",

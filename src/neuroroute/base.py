@@ -14,10 +14,13 @@ from urllib.parse import urlsplit
 
 from neuroroute.core import Core, SystemClock
 from neuroroute.errors import ConfigurationError, ModelInvalidRequestError
+from neuroroute.fleet.status import HostStatus, status_of
+from neuroroute.hostlist import HostList
 from neuroroute.messages import AnyMessage
 from neuroroute.options import DEFAULTS, RequestOptions, checked
 from neuroroute.pipe.breaker import Breaker
 from neuroroute.pipe.events import Observer
+from neuroroute.pipe.hosts import Host
 from neuroroute.pipe.policies import BreakerPolicy, RetryPolicy
 from neuroroute.pipe.reply import Clock
 from neuroroute.requests import ChatRequest
@@ -33,7 +36,7 @@ class Adapter:
         model_id: str,
         *,
         app: Any = None,
-        base_url: str | None = None,
+        base_url: HostList | None = None,
         api_token: str | None = None,
         tls: ssl.SSLContext | None = None,
         proxy: str | None = None,
@@ -55,7 +58,8 @@ class Adapter:
                 ``get(key, default)``, sync or async, it is asked on first use for ``LMSTUDIO_URL`` and
                 ``LMSTUDIO_TIMEOUT``.
             base_url: where the server is. Default: the configuration manager's, else ``LMSTUDIO_URL``, else
-                ``http://localhost:1234/v1``; ``localhost:1234`` is enough.
+                ``http://localhost:1234/v1``; ``localhost:1234`` is enough. Several servers are a list of addresses or
+                :class:`~neuroroute.HostSettings`, a text with commas between them, or the path of a TOML file.
             api_token: sent as a Bearer token. Default: ``LM_API_TOKEN``.
             tls: for https with certificates of your own.
             proxy: URL of an HTTP proxy; the environment's proxies are not used.
@@ -109,8 +113,24 @@ class Adapter:
 
     @property
     def breaker(self) -> Breaker:
-        """The circuit breaker of this model; it tells its state, and can be opened and closed by hand."""
-        return self._core.host.model(self._model_id).breaker
+        """The circuit breaker of this model on the first host; it can be opened and closed by hand."""
+        return self._core.hosts.all[0].model(self._model_id).breaker
+
+    def breaker_at(self, host: str) -> Breaker:
+        """The circuit breaker of this model on one of several hosts.
+
+        Args:
+            host: its name; where it was given none, its name and port.
+
+        Raises:
+            ModelInvalidRequestError: there is no such host.
+        """
+        return self._host(host).model(self._model_id).breaker
+
+    @property
+    def hosts(self) -> tuple[HostStatus, ...]:
+        """The hosts, and how each stands as far as is known now; :meth:`check_hosts` looks at them first."""
+        return tuple(map(status_of, self._core.hosts.all))
 
     def with_model(self, model_id: str, **defaults: Unpack[RequestOptions]) -> Self:
         """A sibling for another model: shares the connections, inherits the defaults."""
@@ -119,12 +139,30 @@ class Adapter:
         sibling._defaults = {**self._defaults, **checked(defaults, "with_model")}
         return sibling
 
+    def resume(self, host: str) -> None:
+        """Sends a drained host requests again.
+
+        Args:
+            host: its name; where it was given none, its name and port.
+
+        Raises:
+            ModelInvalidRequestError: there is no such host.
+        """
+        self._host(host).resume()
+
+    def _host(self, name: str) -> Host:
+        found = next((host for host in self._core.hosts.all if host.name == name), None)
+        if found is None:
+            names = ", ".join(host.name for host in self._core.hosts.all)
+            raise ModelInvalidRequestError(f"host is {name!r:.60}; it must be one of {names}")
+        return found
+
     def supports_streaming(self) -> bool:
         """Every model in LM Studio streams."""
         return True
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self._model_id!r} at {self._core.base_url}>"
+        return f"<{type(self).__name__} {self._model_id!r} at {', '.join(host.url for host in self._core.hosts.all)}>"
 
     def _request(
         self,

@@ -231,6 +231,8 @@ class SyncLMStudioAdapter(Adapter):
     unload_model = _blocking(LMStudioAdapter.unload_model)
     download_model = _blocking(LMStudioAdapter.download_model)
     warm_up = _blocking(LMStudioAdapter.warm_up)
+    check_hosts = _blocking(LMStudioAdapter.check_hosts)
+    drain = _blocking(LMStudioAdapter.drain)
 
     def _prepare(self) -> None:
         self.loop_thread = LoopThread()

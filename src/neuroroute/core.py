@@ -6,11 +6,12 @@ import asyncio
 import ssl
 import time
 from collections.abc import Awaitable, Sequence
+from functools import partial
 from random import Random
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from neuroroute.details import DownloadedModel, LoadedModel, ModelDetails
+from neuroroute.fleet.health import Health
 from neuroroute.messages import MessageReader
 from neuroroute.models.downloads import download
 from neuroroute.models.lifecycle import Lifecycle, OnProgress
@@ -23,12 +24,13 @@ from neuroroute.pipe.continuing import continuing
 from neuroroute.pipe.deadline import deadline
 from neuroroute.pipe.events import Observer, teller
 from neuroroute.pipe.hedge import hedge
-from neuroroute.pipe.hosts import Host, HostPolicy, Hosts
+from neuroroute.pipe.hosts import Host, Hosts
 from neuroroute.pipe.loading import loading
-from neuroroute.pipe.policies import BreakerPolicy, RetryPolicy
+from neuroroute.pipe.policies import BreakerPolicy, HostPolicy, RetryPolicy
 from neuroroute.pipe.reloading import reloading
 from neuroroute.pipe.reply import Clock, Reply, Send, pipe
 from neuroroute.pipe.retry import retry
+from neuroroute.pipe.route import route
 from neuroroute.pipe.selecting import selecting
 from neuroroute.pipe.trimming import trimming
 from neuroroute.requests import ChatRequest
@@ -83,6 +85,9 @@ class Core:
                 list_models=self._list,
             )
         )
+        self.hosts.use(settings.hosts)
+        self.health = Health(self._look, clock, random, self.hosts.background)
+        self._has_looked = len(settings.hosts) == 1
         self._send: Send = pipe(
             continuing(self.hosts, tell),
             deadline(clock),
@@ -91,17 +96,13 @@ class Core:
             trimming(self.hosts),
             retry(retry_policy, clock, random, self.hosts, tell),
             reloading(self.hosts, self._reload, tell),
-            loading(self.hosts, tell),
             hedge(self.hosts, tell),
+            route(self.hosts, tell),
+            loading(self.hosts, tell),
             admit(self.hosts, clock),
             breaker(self.hosts, clock, breaker_policy.slow_first_chunk),
             transport=lambda request: self.transport.send(request),
         )
-
-    @property
-    def base_url(self) -> str:
-        """The base URL, as far as it is known before a configuration manager was asked."""
-        return self._resolved.base_url if self._resolved else self._settings.base_url
 
     @property
     def transport(self) -> Transport:
@@ -111,6 +112,7 @@ class Core:
 
             self._transport = Transport(
                 api_token=self._settings.api_token,
+                tokens={host.url: host.settings.api_token for host in self.hosts.all if host.settings.api_token},
                 tls=self._tls,
                 proxy=self._proxy,
                 max_response_bytes=self._max_response_bytes,
@@ -120,66 +122,83 @@ class Core:
     async def settings(self, within_ms: float | None = None) -> Resolved:
         """Where requests go; a configuration manager is asked until it has answered once, each time within a limit."""
         if self._resolved is None:
-            self._resolved = await self._settings.resolved(within_ms)
+            resolved = await self._settings.resolved(within_ms)
+            if resolved.hosts != self._settings.hosts:
+                self.hosts.use(resolved.hosts)
+            self._has_looked = len(resolved.hosts) == 1
+            self.health.watch(self.hosts.all)
+            self._resolved = resolved
         return self._resolved
 
     async def reply(self, request: ChatRequest) -> Reply:
         """Sends a request down the pipe."""
         resolved = self._resolved
-        if resolved is None:
+        if resolved is None or not self._has_looked:
             began = time.monotonic()
             resolved = await self.settings(request.options["timeout_ms"])
+            if not self._has_looked:
+                await self.health.first_look(lambda: self.hosts.is_loaded(request.model))
+                self._has_looked = True
             request.spent = time.monotonic() - began
-        request.url, request.host, timeout_ms = resolved
-        request.closings = self.transport.closings()
+        if len(self.hosts.all) > 1:
+            self.health.look_soon()
+        self.hosts.assign(request)
+        request.closings = self.transport.pools.closings()
         if request.options["timeout_ms"] is None:
-            request.options["timeout_ms"] = timeout_ms
+            request.options["timeout_ms"] = resolved.timeout_ms
         return await self._send(request)
 
-    async def lifecycle(self) -> Lifecycle:
-        """What loads and unloads the models of the host that requests go to."""
-        await self.settings()
-        return Lifecycle(self.host, self.server(self.host.url))
+    def lifecycle(self, host: Host) -> Lifecycle:
+        """What loads and unloads the models of a host."""
+        return Lifecycle(host, self.server(host.url))
 
     async def download(
-        self, model: str, quantization: str | None, timeout_ms: float | None, on_progress: OnProgress | None
+        self, host: Host, model: str, quantization: str | None, timeout_ms: float | None, on_progress: OnProgress | None
     ) -> DownloadedModel:
-        """Has the host that requests go to download a model."""
-        await self.settings()
-        return await download(self.host, self.server(self.host.url), model, quantization, timeout_ms, on_progress)
+        """Has a host download a model."""
+        return await download(host, self.server(host.url), model, quantization, timeout_ms, on_progress)
 
     async def _reload(self, host: Host, model: str, context_length: int | None, timeout_ms: float) -> LoadedModel:
         config = {} if context_length is None else {"context_length": context_length}
         return await Lifecycle(host, self.server(host.url)).load(model, config, timeout_ms)
 
-    @property
-    def host(self) -> Host:
-        """What is known of the host that requests go to, as far as that is known itself."""
-        known = self._resolved or self._settings
-        return self.hosts.host(known.base_url, urlsplit(known.base_url).netloc)
-
     async def listing(self, timeout_ms: float | None = None) -> list[ModelDetails]:
-        """The server's models, within the time limit (milliseconds)."""
+        """The models of all hosts, within the time limit (milliseconds).
+
+        Raises:
+            LMStudioError: no host gives a listing: the error of the first.
+        """
         resolved = await self.settings()
-        return await self.server(resolved.base_url).list_models(timeout_ms or resolved.timeout_ms)
+        limit = timeout_ms or resolved.timeout_ms
+        if len(self.hosts.all) == 1:
+            return await self.server(self.hosts.all[0].url).list_models(limit)
+        return await self.hosts.models()
 
     def server(self, url: str) -> ModelServer:
         """Whoever answers at this base URL, and what is known of its APIs."""
         server = self._servers.get(url)
         if server is None:
-            server = self._servers[url] = ModelServer(
-                self.transport.get, self.transport.post, url, self._clock.monotonic
-            )
+            server = self._servers[url] = ModelServer(partial(self._ask, url), url, self._clock.monotonic)
         return server
+
+    def _ask(
+        self, host_url: str, method: str, url: str, body: bytes | None, timeout_ms: float
+    ) -> Awaitable[tuple[int, bytes]]:
+        return self.transport.ask(host_url, method, url, body, timeout_ms)
 
     def _list(self, url: str) -> Awaitable[list[ModelDetails]]:
         return self.server(url).list_models(LISTING_MS)
+
+    async def _look(self, host: Host) -> None:
+        """The greeting and the listing, as far as they are not known: what tells that a host is up."""
+        await host.listings.models()
+        await self.server(host.url).surface(LISTING_MS)
 
     async def aclose(self) -> None:
         """Closes the connections of this event loop."""
         await self.hosts.background.aclose()
         if self._transport is not None:
-            await self._transport.aclose()
+            await self._transport.pools.aclose()
 
 
 class SystemClock:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Self, TypeAlias
 
 import msgspec
@@ -58,6 +58,8 @@ class ModelDetails(msgspec.Struct, frozen=True, kw_only=True):
     """The settings that ``reasoning`` may have; empty where the listing does not tell."""
     capabilities: frozenset[Capability] = frozenset()
     """What it can do."""
+    hosts: tuple[str, ...] = ()
+    """Names of the hosts that have it, where there are several hosts."""
     told: frozenset[Capability] = frozenset()
     """Those capabilities of which the server says whether the model has them; the others were detected from its id."""
 
@@ -94,6 +96,32 @@ class ModelDetails(msgspec.Struct, frozen=True, kw_only=True):
     def answers_to(self, model_id: str) -> bool:
         """Whether a request for this id is a request for this model: keys match in any case, instance ids exactly."""
         return same_model(model_id, self.key) or any(instance.id == model_id for instance in self.instances)
+
+
+def merged(listings: Mapping[str, Sequence[ModelDetails]]) -> list[ModelDetails]:
+    """The models of several hosts as if they were one: each once, with all its copies in memory.
+
+    What differs between hosts, such as the quantization, is told as the first has it that has the model loaded.
+
+    Args:
+        listings: the models of each host, by its name.
+    """
+    found: dict[str, list[tuple[str, ModelDetails]]] = {}
+    for host, models in listings.items():
+        for model in models:
+            found.setdefault(model.key.casefold(), []).append((host, model))
+    return [_of_several(everywhere) for everywhere in found.values()]
+
+
+def _of_several(everywhere: list[tuple[str, ModelDetails]]) -> ModelDetails:
+    first = next((model for _, model in everywhere if model.loaded), everywhere[0][1])
+    states = {model.loaded for _, model in everywhere}
+    return msgspec.structs.replace(
+        first,
+        loaded=True if True in states else (None if None in states else False),
+        instances=tuple(copy for _, model in everywhere for copy in model.instances),
+        hosts=tuple(host for host, _ in everywhere),
+    )
 
 
 class Surface(msgspec.Struct, frozen=True, kw_only=True):

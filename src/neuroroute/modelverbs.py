@@ -7,11 +7,12 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
-from neuroroute.base import Adapter
 from neuroroute.capabilities import Capability, detected
 from neuroroute.details import DownloadedModel, LoadedModel, ModelDetails, ModelProgress
 from neuroroute.errors import LMStudioError, ModelEmptyResponseError, ModelInvalidRequestError
+from neuroroute.hostverbs import HostVerbs
 from neuroroute.models.lifecycle import nobody
+from neuroroute.pipe.hosts import Host
 from neuroroute.rules import Check, integer, is_words, number
 from neuroroute.selection import AUTO, choose, find, named
 from neuroroute.streams import CompletionStream
@@ -19,7 +20,7 @@ from neuroroute.streams import CompletionStream
 _AVAILABLE_WITHIN_MS = 5000
 
 
-class ModelVerbs(Adapter):
+class ModelVerbs(HostVerbs):
     """What an adapter can do with the models of its server."""
 
     async def list_models(self) -> list[ModelDetails]:
@@ -99,6 +100,7 @@ class ModelVerbs(Adapter):
         flash_attention: bool | None = None,
         num_experts: int | None = None,
         offload_kv_cache_to_gpu: bool | None = None,
+        host: str | None = None,
         on_progress: Callable[[ModelProgress], object] | None = None,
         timeout_ms: float | None = None,
     ) -> LoadedModel:
@@ -115,6 +117,8 @@ class ModelVerbs(Adapter):
             flash_attention: whether attention is computed the faster way.
             num_experts: how many experts of a mixture are used.
             offload_kv_cache_to_gpu: whether the cache of the conversation is kept on the GPU.
+            host: which of several hosts is to load it, by its name. Default: one that has it loaded, else the one with
+                the fewest models in memory of those that have it on disk.
             on_progress: is told when it begins and ends, in the event loop's thread; the server does not tell how far
                 it is.
             timeout_ms: how long it may take. Default: ``model_loading_timeout_ms``, 120000.
@@ -133,27 +137,38 @@ class ModelVerbs(Adapter):
             num_experts=num_experts,
             offload_kv_cache_to_gpu=offload_kv_cache_to_gpu,
         )
-        limit = self._load_limit(timeout_ms)
-        return await (await self._core.lifecycle()).load(self._named(model), config, limit, on_progress)
+        limit, asked = self._load_limit(timeout_ms), self._named(model)
+        lifecycle = self._core.lifecycle(await self._host_for(asked, host))
+        return await lifecycle.load(asked, config, limit, on_progress)
 
-    async def unload_model(self, model: str | None = None) -> tuple[str, ...]:
+    async def unload_model(self, model: str | None = None, *, host: str | None = None) -> tuple[str, ...]:
         """Takes a model out of memory. The ids of its copies that were there; none where it was not loaded.
 
         Args:
             model: its key, for all its copies, or the id of one, as in ``llama3:2``. Default: this adapter's.
+            host: out of the memory of which of several hosts, by its name. Default: of all that have it there.
 
         Raises:
             ModelNotFoundError: the server has no such model; names what is near.
             ConfigurationError: the server cannot be told to unload models.
             LMStudioError: it could not be unloaded.
         """
-        return await (await self._core.lifecycle()).unload(self._named(model))
+        asked = self._named(model)
+        if host is not None or len(self._core.hosts.all) == 1:
+            return await self._core.lifecycle(await self._host_for(asked, host)).unload(asked)
+        there = named(await self.list_models(), asked)
+        gone: list[str] = []
+        for one in self._core.hosts.all:
+            if one.name in there.hosts and (known := one.details(there.key)) is not None and known.loaded:
+                gone += await self._core.lifecycle(one).unload(asked)
+        return tuple(gone)
 
     async def download_model(
         self,
         model: str,
         *,
         quantization: str | None = None,
+        host: str | None = None,
         on_progress: Callable[[ModelProgress], object] | None = None,
         timeout_ms: float | None = None,
     ) -> DownloadedModel:
@@ -164,6 +179,7 @@ class ModelVerbs(Adapter):
         Args:
             model: an id of LM Studio's catalogue, as in ``ibm/granite-4-micro``, or a link to Hugging Face.
             quantization: such as ``Q4_K_M``; only for links.
+            host: which host is to download it, by its name; must be given where there are several.
             on_progress: is told how far it is, in the event loop's thread.
             timeout_ms: how long it may take. Default: as long as it moves; ten minutes of standing still end it.
 
@@ -179,7 +195,11 @@ class ModelVerbs(Adapter):
             _check("quantization", quantization, is_words, "a text such as 'Q4_K_M'")
         if timeout_ms is not None:
             _check("timeout_ms", timeout_ms, *_MILLISECONDS)
-        return await self._core.download(model, quantization, timeout_ms, on_progress)
+        if host is None and len(self._core.hosts.all) > 1:
+            names = ", ".join(one.name for one in self._core.hosts.all)
+            raise ModelInvalidRequestError(f"host must say which one is to download it: {names}")
+        on = await self._host_for(model, host)
+        return await self._core.download(on, model, quantization, timeout_ms, on_progress)
 
     async def warm_up(
         self,
@@ -213,7 +233,8 @@ class ModelVerbs(Adapter):
         if details is None and models and models[0].source != "openai":
             details = named(models, self._model_id)  # which tells what is near
         if details is not None and details.source == "v1" and ttl is None:
-            await (await self._core.lifecycle()).load(details.key, {}, limit, on_progress)
+            lifecycle = self._core.lifecycle(await self._host_for(details.key, None))
+            await lifecycle.load(details.key, {}, limit, on_progress)
         else:
             tell = on_progress or nobody
             tell(ModelProgress(model=self._model_id, phase="loading"))
@@ -235,6 +256,14 @@ class ModelVerbs(Adapter):
 
     def _chosen(self, models: list[ModelDetails]) -> ModelDetails:
         return choose(models, self._defaults["needs"] or ()).model
+
+    async def _host_for(self, model: str, host: str | None) -> Host:
+        await self._core.settings()
+        if host is not None:
+            return self._host(host)
+        if len(self._core.hosts.all) > 1:
+            await self._core.hosts.models()
+        return self._core.hosts.host_for(model)
 
     def _named(self, model: str | None) -> str:
         if model is not None:

@@ -33,7 +33,11 @@ class ChatRequest(msgspec.Struct, kw_only=True):
     url: str = ""
     """Base URL of the host that this goes to."""
     host: str = ""
-    """Its name and port."""
+    """What that host is called."""
+    avoided_url: str = ""
+    """Base URL of a host that has the same request already."""
+    entered: float = 0.0
+    """When this attempt got its slot, on the clock of back-offs (seconds)."""
     deadline: float = math.inf
     """Until when the reply must have begun, on the clock of back-offs (seconds)."""
     total_deadline: float = math.inf

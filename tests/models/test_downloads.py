@@ -49,7 +49,7 @@ async def test_a_download_is_watched(lmstudio: Simulator, clock: FakeClock, offe
     assert clock.slept == [POLL_SECONDS] * 3
     posts = [received.json for received in lmstudio.requests if received.method == "POST"]
     assert posts == [{"model": KEY, "quantization": "Q4_K_M"}]
-    assert events == [ModelDownloaded(host=adapter._core.host.name, model=KEY, size_bytes=1000)]
+    assert events == [ModelDownloaded(host=adapter._core.hosts.all[0].name, model=KEY, size_bytes=1000)]
 
 
 async def test_what_is_there_is_not_waited_for(adapter: LMStudioAdapter, clock: FakeClock) -> None:

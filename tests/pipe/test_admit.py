@@ -171,7 +171,7 @@ async def test_nobody_is_lost_under_cancellation(lmstudio: Simulator) -> None:
         ends = await asyncio.gather(*tasks, return_exceptions=True)
         stayed = [number for number in range(40) if number % 3]
         assert all(not isinstance(ends[number], BaseException) for number in stayed)
-        gate = adapter._core.host.model("llama3").gate
+        gate = adapter._core.hosts.all[0].model("llama3").gate
         assert repr(gate) == "<Gate 0 of 2 slots taken, 0 waiting>"
     sent = [int(prompt) for prompt in chats(lmstudio)]
     order = [number for number in sent if number % 3]
@@ -184,7 +184,7 @@ async def test_a_failed_attempt_frees_its_slot(lmstudio: Simulator, clock: FakeC
     lmstudio.fail(Fail(503, {"error": "down"}, delay=0.02))
     async with LMStudioAdapter("llama3", base_url=lmstudio.url, slots=1, clock=clock) as adapter:
         await asyncio.gather(*await asked(*(adapter.generate_completion(name) for name in ("fails", "waits"))))
-        assert repr(adapter._core.host.model("llama3").gate) == "<Gate 0 of 1 slots taken, 0 waiting>"
+        assert repr(adapter._core.hosts.all[0].model("llama3").gate) == "<Gate 0 of 1 slots taken, 0 waiting>"
     assert chats(lmstudio) == ["fails", "waits", "fails"]
 
 
@@ -207,7 +207,7 @@ async def test_slots_that_were_given_are_not_asked_for(lmstudio: Simulator) -> N
     async with LMStudioAdapter("llama3", base_url=lmstudio.url, slots=2) as adapter:
         assert await most_at_once(adapter, lmstudio, 6) == 2
         assert {received.method for received in lmstudio.requests} == {"POST"}
-        await adapter._core.host.listings.details("llama3")
+        await adapter._core.hosts.all[0].listings.details("llama3")
         assert await most_at_once(adapter, lmstudio, 6) == 2
 
 
@@ -224,7 +224,7 @@ async def test_a_queue_that_is_sent_away_leaves_those_inside(lmstudio: Simulator
     lmstudio.answer(Answer("hello", delay=0.02))
     async with LMStudioAdapter("llama3", base_url=lmstudio.url, slots=1) as adapter:
         inside, *waiting = await asked(*(adapter.generate_completion("hi") for _ in range(3)))
-        adapter._core.host.model("llama3").gate.send_away(lambda: ModelUnavailableError("gone", retryable=False))
+        adapter._core.hosts.all[0].model("llama3").gate.send_away(lambda: ModelUnavailableError("gone", retryable=False))
         ends = await asyncio.gather(*waiting, return_exceptions=True)
         assert [type(end) for end in ends] == [ModelUnavailableError] * 2
         assert (await inside).text == "hello"

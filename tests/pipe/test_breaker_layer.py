@@ -446,7 +446,7 @@ async def test_breakers_are_a_model_s(adapter: LMStudioAdapter, lmstudio: Simula
 
 async def test_what_is_being_mended_tells_nothing_new(adapter: LMStudioAdapter, lmstudio: Simulator) -> None:
     """While the model is loaded again, what fails for want of it is not counted; a probe's permit comes back."""
-    model = adapter._core.host.model("llama3")
+    model = adapter._core.hosts.all[0].model("llama3")
     model.mending = 1
     lmstudio.fail("no_models_loaded", times=6)
     for _ in range(5):

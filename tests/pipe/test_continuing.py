@@ -67,7 +67,7 @@ async def test_a_broken_stream_goes_on(
     assert response.raw["choices"][0]["message"]["content"] == "one two three four"
     assert [message["content"] for message in sent(lmstudio, 1)[-3:]] == ["Count.", "one two ", GO_ON]
     assert isinstance(events[-1], StreamContinued)
-    assert going_on._core.host.model("llama3").gate.is_idle
+    assert going_on._core.hosts.all[0].model("llama3").gate.is_idle
 
 
 async def test_without_the_option_it_is_an_error(adapter: LMStudioAdapter, lmstudio: Simulator) -> None:
@@ -207,7 +207,7 @@ async def test_another_model_that_goes_on(lmstudio: Simulator, going_on: LMStudi
         assert caught.value.partial.text == "one two "
     else:
         assert {note.code for note in (await stream.whole()).notes} == {"DIFFERENT_MODEL", "STREAM_CONTINUED"}
-    assert going_on._core.host.model("llama3").gate.is_idle
+    assert going_on._core.hosts.all[0].model("llama3").gate.is_idle
 
 
 async def test_a_reader_who_was_cancelled_is_not_continued(lmstudio: Simulator, going_on: LMStudioAdapter) -> None:
@@ -233,7 +233,7 @@ async def test_a_reader_who_is_cancelled_while_it_goes_on(lmstudio: Simulator, g
     with pytest.raises(StreamInterruptedError):
         await anext(stream)
     assert len(lmstudio.requests) == 2
-    assert going_on._core.host.model("llama3").gate.is_idle
+    assert going_on._core.hosts.all[0].model("llama3").gate.is_idle
 
 
 async def test_a_closed_adapter_is_not_continued(lmstudio: Simulator, going_on: LMStudioAdapter) -> None:
@@ -245,7 +245,7 @@ async def test_a_closed_adapter_is_not_continued(lmstudio: Simulator, going_on: 
     with pytest.raises(StreamInterruptedError, match="the adapter was closed"):
         await anext(stream)
     assert len(lmstudio.requests) == 1
-    assert going_on._core.transport._pools == {}
+    assert going_on._core.transport.pools._pools == {}
 
 
 async def test_what_is_noted_on_the_way_of_a_continuation_is_told(
@@ -268,8 +268,8 @@ async def test_the_deadline_moves_once_for_a_stream_and_its_continuations(
     lmstudio.fail(loading)
     lmstudio.answer(BROKEN)
     lmstudio.fail(loading, times=9999)
-    began = going_on._core.host.policy.clock.monotonic()
+    began = going_on._core.hosts.all[0].policy.clock.monotonic()
     with pytest.raises(StreamInterruptedError) as caught:
         await going_on.stream("Count.", timeout_ms=2000, model_loading_timeout_ms=60_000).whole()
     assert isinstance(caught.value.__cause__, ModelUnavailableError)
-    assert going_on._core.host.policy.clock.monotonic() - began < 3
+    assert going_on._core.hosts.all[0].policy.clock.monotonic() - began < 3

@@ -39,9 +39,9 @@ async def test_a_late_answer_is_asked_for_a_second_time(
     assert events == [Hedged(host=response.host, model="llama3")]
     await lmstudio.requests[0].wait_ended(1)
     assert lmstudio.requests[0].closed_early
-    assert repr(hedging._core.host.budget) == "<RetryBudget 9.2 retries left>"
+    assert repr(hedging._core.hosts.all[0].budget) == "<RetryBudget 9.2 retries left>"
     assert repr(hedging.breaker) == "<Breaker closed, 0 of 1 failed>"  # who was not taken did not fail
-    assert repr(hedging._core.host.model("llama3").gate) == "<Gate 0 of 4 slots taken, 0 waiting>"
+    assert repr(hedging._core.hosts.all[0].model("llama3").gate) == "<Gate 0 of 4 slots taken, 0 waiting>"
 
 
 async def test_an_answer_in_time_is_asked_for_once(lmstudio: Simulator, hedging: LMStudioAdapter) -> None:
@@ -121,7 +121,7 @@ async def test_leaving_ends_both(lmstudio: Simulator, hedging: LMStudioAdapter) 
     for received in lmstudio.requests:
         await received.wait_ended(1)
         assert received.closed_early
-    assert repr(hedging._core.host.model("llama3").gate) == "<Gate 0 of 4 slots taken, 0 waiting>"
+    assert repr(hedging._core.hosts.all[0].model("llama3").gate) == "<Gate 0 of 4 slots taken, 0 waiting>"
     assert repr(hedging.breaker) == "<Breaker closed, 0 of 0 failed>"
 
 
@@ -150,7 +150,7 @@ async def test_a_reply_that_nobody_has_is_closed(
     asked.cancel()
     await asyncio.wait([asked])
     await stream.aclose()
-    gate = hedging._core.host.model("llama3").gate
+    gate = hedging._core.hosts.all[0].model("llama3").gate
     async with asyncio.timeout(1):
         while not (gate.is_idle and lmstudio.running("llama3") == 0):
             await asyncio.sleep(0.001)
@@ -163,5 +163,5 @@ async def test_nothing_is_paid_for_a_request_that_would_only_wait(lmstudio: Simu
         "llama3", base_url=lmstudio.url, slots=1, hedge_after_ms=10, observers=[events.append]
     ) as adapter:
         assert (await adapter.generate_completion("hi")).text == "slowly"
-        assert repr(adapter._core.host.budget) == "<RetryBudget 10.2 retries left>"
+        assert repr(adapter._core.hosts.all[0].budget) == "<RetryBudget 10.2 retries left>"
     assert (events, len(lmstudio.requests)) == ([], 1)

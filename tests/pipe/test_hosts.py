@@ -18,7 +18,7 @@ async def test_slots_are_as_many_as_the_server_lists(lmstudio: Simulator) -> Non
     """Once a second request comes, the server is asked how many it answers at once, and so many are sent."""
     lmstudio.models[0].parallel = 9
     async with LMStudioAdapter("llama3", base_url=lmstudio.url) as adapter:
-        gate = adapter._core.host.model("llama3").gate
+        gate = adapter._core.hosts.all[0].model("llama3").gate
         await adapter.generate_completion("hi")
         await adapter.generate_completion("hi")
         assert (gate.slots, len(lmstudio.requests)) == (4, 2)
@@ -35,7 +35,7 @@ async def test_fewer_slots_are_learnt_while_all_are_taken(lmstudio: Simulator) -
     lmstudio.answer(Answer("hello", delay=0.03), times=8)
     async with LMStudioAdapter("llama3", base_url=lmstudio.url) as adapter:
         await busy(adapter, 8)
-        assert repr(adapter._core.host.model("llama3").gate) == "<Gate 0 of 1 slots taken, 0 waiting>"
+        assert repr(adapter._core.hosts.all[0].model("llama3").gate) == "<Gate 0 of 1 slots taken, 0 waiting>"
 
 
 async def test_slots_that_were_given_are_not_asked_for(lmstudio: Simulator) -> None:
@@ -43,7 +43,7 @@ async def test_slots_that_were_given_are_not_asked_for(lmstudio: Simulator) -> N
     lmstudio.models[0].parallel = 9
     async with LMStudioAdapter("llama3", base_url=lmstudio.url, slots=2) as adapter:
         await busy(adapter, 5)
-        assert adapter._core.host.model("llama3").gate.slots == 2
+        assert adapter._core.hosts.all[0].model("llama3").gate.slots == 2
     assert len(lmstudio.requests) == 5
 
 
@@ -53,7 +53,7 @@ async def test_an_instance_has_slots_of_its_own(lmstudio: Simulator) -> None:
     async with LMStudioAdapter("llama3:2", base_url=lmstudio.url) as adapter:
         await busy(adapter, 3)
         await asyncio.sleep(0.05)
-        assert adapter._core.host.model("llama3:2").gate.slots == 6
+        assert adapter._core.hosts.all[0].model("llama3:2").gate.slots == 6
 
 
 async def test_made_up_names_do_not_fill_the_memory(lmstudio: Simulator, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -61,7 +61,7 @@ async def test_made_up_names_do_not_fill_the_memory(lmstudio: Simulator, monkeyp
     monkeypatch.setattr(hosts, "MOST_MODELS", 4)
     async with LMStudioAdapter("bad", base_url=lmstudio.url) as adapter:
         adapter.breaker.force_open()
-        host = adapter._core.host
+        host = adapter._core.hosts.all[0]
         for number in range(50):
             host.model(f"made-up-{number}")
         assert len(host._models) <= 5
@@ -85,7 +85,7 @@ def test_a_breaker_is_opened_from_another_thread(lmstudio: Simulator) -> None:
         for thread in threads:
             thread.start()
         asyncio.run(lmstudio.wait_for_requests(1))
-        gate = next(iter(adapter._core.host.model("llama3")._gates.values()))
+        gate = next(iter(adapter._core.hosts.all[0].model("llama3")._gates.values()))
         while gate.queue_length < 2:
             pass
         adapter.breaker.force_open()

@@ -10,11 +10,13 @@ import pytest
 from conftest import FakeClock
 from neuroroute import BreakerChanged, BreakerPolicy, CircuitOpenError, Event, NetworkError
 from neuroroute.details import LoadedModel, ModelDetails, ModelInstance
+from neuroroute.hostlist import HostSettings
 from neuroroute.options import DEFAULTS
 from neuroroute.pipe import hosts as hosts_module
 from neuroroute.pipe.background import Background
 from neuroroute.pipe.gate import Gate
-from neuroroute.pipe.hosts import Host, HostPolicy, Hosts
+from neuroroute.pipe.hosts import Host, Hosts
+from neuroroute.pipe.policies import HostPolicy
 from neuroroute.requests import ChatRequest
 
 
@@ -35,7 +37,13 @@ def made(clock: FakeClock, *listed: ModelDetails, slots: int | None = None) -> t
         background=Background(),
         list_models=list_models,
     )
-    return Hosts(policy).of(request("m", 1234)), events
+    return hosts_at(policy, 1234).all[0], events
+
+
+def hosts_at(policy: HostPolicy, *ports: int) -> Hosts:
+    hosts = Hosts(policy)
+    hosts.use([HostSettings(url=f"http://localhost:{port}/v1", name=f"localhost:{port}") for port in ports])
+    return hosts
 
 
 def request(model: str, port: int) -> ChatRequest:
@@ -66,7 +74,7 @@ async def test_what_is_known_is_known_once(clock: FakeClock) -> None:
     assert host.model("m") is host.model("m")
     assert host.model("m").gate is host.model("m").gate
     assert host.model("m").breaker is not host.model("n").breaker
-    assert repr(host) == "<Host localhost:1234: <RetryBudget 10.0 retries left>, 2 models>"
+    assert repr(host) == "<Host localhost:1234 unknown: <RetryBudget 10.0 retries left>, 2 models>"
     assert repr(host.model("m")) == (
         "<HostedModel 'm' at localhost:1234: <Breaker closed, 0 of 0 failed>, [<Gate 0 of 4 slots taken, 0 waiting>]>"
     )
@@ -74,14 +82,14 @@ async def test_what_is_known_is_known_once(clock: FakeClock) -> None:
 
 async def test_a_request_has_its_host_and_its_model(clock: FakeClock) -> None:
     """Requests to two hosts meet two breakers and two budgets, though they ask the same model."""
-    hosts = Hosts(made(clock)[0].policy)
+    hosts = hosts_at(made(clock)[0].policy, 1, 2, 3)
     here, there = request("m", 1), request("m", 2)
     assert hosts.model(here) is hosts.of(here).model("m")
     assert hosts.model(here) is not hosts.model(there)
     assert hosts.of(here).budget is not hosts.of(there).budget
     assert (hosts.of(there).url, hosts.of(there).name) == ("http://localhost:2/v1", "localhost:2")
     elsewhere = hosts.model(request("n", 3))
-    assert hosts.host("http://localhost:3/v1", "").model("n") is elsewhere
+    assert hosts.all[2].model("n") is elsewhere
     assert hosts.of(request("n", 3)).name == "localhost:3"
 
 

@@ -111,7 +111,7 @@ async def test_loading_said_in_words_is_no_failure(lmstudio: Simulator, clock: F
         response = await adapter.generate_completion("hi", max_retries=1)
         assert (response.text, response.attempts) == ("You said: hi", 13)
         assert repr(adapter.breaker) == "<Breaker closed, 0 of 1 failed>"
-        assert repr(adapter._core.host.budget) == "<RetryBudget 10.2 retries left>"
+        assert repr(adapter._core.hosts.all[0].budget) == "<RetryBudget 10.2 retries left>"
     assert all(slept <= 5 for slept in clock.slept)
 
 

@@ -29,9 +29,11 @@ from neuroroute import (
     StreamInterruptedError,
 )
 from neuroroute.details import ModelDetails
+from neuroroute.hostlist import HostSettings
 from neuroroute.options import DEFAULTS
 from neuroroute.pipe.background import Background
-from neuroroute.pipe.hosts import HostPolicy, Hosts
+from neuroroute.pipe.hosts import Hosts
+from neuroroute.pipe.policies import HostPolicy
 from neuroroute.pipe.reply import Reply, Send, pipe
 from neuroroute.pipe.retry import delay_after, retry
 from neuroroute.pipe.transport import WholeReply
@@ -58,8 +60,20 @@ def loading() -> LMStudioError:
     return ModelUnavailableError("loading model", details={"reason": "loading"})
 
 
+HERE = "http://localhost:1234/v1"
+
+
 def request(streaming: bool = False, **options: Any) -> ChatRequest:
-    return ChatRequest(model="m", messages=[], body=b"", streaming=streaming, options={**DEFAULTS, **options}, notes=[])
+    return ChatRequest(
+        model="m",
+        messages=[],
+        body=b"",
+        streaming=streaming,
+        options={**DEFAULTS, **options},
+        notes=[],
+        url=HERE,
+        host="here",
+    )
 
 
 def delay(*failures: LMStudioError, policy: RetryPolicy | None = None, **options: Any) -> float | None:
@@ -336,6 +350,7 @@ def layered(
             list_models=list_models,
         )
     )
+    hosts.use([HostSettings(url=HERE, name="here")])
     return pipe(retry(policy, clock, Random(seed), hosts, lambda _: None), transport=transport), hosts
 
 
@@ -377,7 +392,7 @@ async def test_waiting_for_a_model_to_load_costs_nothing(adapter: LMStudioAdapte
     """Asking whether a model is loaded by now spends none of the budget."""
     lmstudio.fail(LOADING, times=20)
     assert (await adapter.generate_completion("hi")).attempts == 21
-    assert repr(adapter._core.host.budget) == "<RetryBudget 10.2 retries left>"  # one call succeeded
+    assert repr(adapter._core.hosts.all[0].budget) == "<RetryBudget 10.2 retries left>"  # one call succeeded
 
 
 async def test_a_model_that_loads_moves_the_deadline(
@@ -399,7 +414,7 @@ async def test_a_retry_that_is_not_made_is_not_paid_for(adapter: LMStudioAdapter
             await adapter.generate_completion("hi", max_retries=3 if len(lmstudio.requests) in (0, 4) else 0)
     assert caught.value.hint.endswith(" It was not tried again: too many of the last requests failed.")
     assert adapter.breaker.refuses
-    assert repr(adapter._core.host.budget) == "<RetryBudget 10.0 retries left>"
+    assert repr(adapter._core.hosts.all[0].budget) == "<RetryBudget 10.0 retries left>"
 
 
 @pytest.mark.parametrize(("retries", "calls"), [(10, 1), (3, 3), (2, 5), (1, 10)])

@@ -375,7 +375,7 @@ async def test_closing_under_requests_is_nobody_s_failure(lmstudio: Simulator, r
         await adapter.aclose()
         ends = await asyncio.gather(*asked, return_exceptions=True)
         assert [type(end) for end in ends] == [AdapterClosedError] * 5
-        assert (len(lmstudio.requests), adapter._core.transport._pools) == (3, {})
+        assert (len(lmstudio.requests), adapter._core.transport.pools._pools) == (3, {})
         lmstudio._queue.clear()
         assert (await adapter.generate_completion("again")).text == "You said: again"
         assert repr(adapter.breaker) == "<Breaker closed, 0 of 1 failed>"

@@ -154,7 +154,7 @@ def _host(choice: Choice, timeout_ms: float | None) -> str:
     """
     base_url = DEFAULT_HOST if choice.engine == "embedded" else choice.base_url
     found = find_settings(base_url=base_url, timeout_ms=timeout_ms, api_token=None, app=None, environ=os.environ)
-    return urlsplit(found.base_url).netloc
+    return ", ".join(host.name for host in found.hosts)
 
 
 def _can_embed() -> bool:

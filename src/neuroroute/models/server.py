@@ -14,11 +14,8 @@ from neuroroute.wire.failures import failure
 from neuroroute.wire.lifecycle import DownloadStatus, check_unloaded, decode_download, loaded_instance
 from neuroroute.wire.listing import LISTINGS, decode_listing, greets
 
-Get: TypeAlias = Callable[[str, float], Awaitable[tuple[int, bytes]]]
-"""Status and body of a URL, within so many milliseconds."""
-
-Post: TypeAlias = Callable[[str, bytes, float], Awaitable[tuple[int, bytes]]]
-"""Status and body of what a URL answers to a body, within so many milliseconds."""
+Ask: TypeAlias = Callable[[str, str, "bytes | None", float], Awaitable[tuple[int, bytes]]]
+"""Status and body of what is answered to a method and a URL, with a body or none, within so many milliseconds."""
 
 LESSER_KNOWN_SECONDS = 300.0
 """How long a server without the best listing is taken to have none: then it may have been updated."""
@@ -29,9 +26,8 @@ _UNKNOWN_ROUTE = (404, 405, 501)
 class ModelServer:
     """Asks one server. Which listing it has is found out once, and anew when that one stops working."""
 
-    def __init__(self, get: Get, post: Post, base_url: str, monotonic: Callable[[], float]) -> None:
-        self._get = get
-        self._post = post
+    def __init__(self, exchange: Ask, base_url: str, monotonic: Callable[[], float]) -> None:
+        self._exchange = exchange
         self._root = base_url.removesuffix("/v1")
         self._monotonic = monotonic
         self._known: ListingSource | None = None
@@ -56,7 +52,7 @@ class ModelServer:
         if source != "openai":
             return Surface(listing=source, lm_studio=True)
         if self._greets is None:
-            self._greets = greets(*await self._get(f"{self._root}/lmstudio-greeting", timeout_ms))
+            self._greets = greets(*await self._get("/lmstudio-greeting", timeout_ms))
         return Surface(listing=source, lm_studio=self._greets)
 
     async def load(self, model: str, config: Mapping[str, Any], timeout_ms: float) -> str:
@@ -99,11 +95,13 @@ class ModelServer:
         Raises:
             LMStudioError: there is none of that id, or it did not tell within the time limit.
         """
-        url = f"{self._root}/api/v1/models/download/status/{job_id}"
-        return decode_download(_success(*await self._get(url, timeout_ms)))
+        return decode_download(_success(*await self._get(f"/api/v1/models/download/status/{job_id}", timeout_ms)))
+
+    def _get(self, path: str, timeout_ms: float) -> Awaitable[tuple[int, bytes]]:
+        return self._exchange("GET", self._root + path, None, timeout_ms)
 
     async def _posted(self, path: str, wanted: Mapping[str, Any], timeout_ms: float) -> bytes:
-        return _success(*await self._post(self._root + path, msgspec.json.encode(wanted), timeout_ms))
+        return _success(*await self._exchange("POST", self._root + path, msgspec.json.encode(wanted), timeout_ms))
 
     async def _ask(self, timeout_ms: float) -> tuple[ListingSource, list[ModelDetails]]:
         ends = time.monotonic() + timeout_ms / 1000
@@ -124,7 +122,7 @@ class ModelServer:
         raise failures["openai"]
 
     async def _listed(self, source: ListingSource, timeout_ms: float) -> list[ModelDetails]:
-        return decode_listing(_success(*await self._get(self._root + LISTINGS[source], timeout_ms)), source)
+        return decode_listing(_success(*await self._get(LISTINGS[source], timeout_ms)), source)
 
     def _recent(self) -> ListingSource | None:
         return self._known if self._monotonic() < self._known_until else None

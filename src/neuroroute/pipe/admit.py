@@ -28,7 +28,7 @@ def admit(hosts: Hosts, clock: Clock) -> Layer:
             host.ask_for_slots()
         request.queue_length = gate.queue_length
         low = request.options["priority"] == "low"
-        entered = await gate.enter(low=low, within=request.deadline - clock.monotonic())
+        request.entered = entered = await gate.enter(low=low, within=request.deadline - clock.monotonic())
         request.queue_length = None
         try:
             reply = await send(request)

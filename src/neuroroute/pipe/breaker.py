@@ -24,6 +24,7 @@ earlier one is ignored. A probe that is heard of no more loses its turn when its
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import partial
 from random import Random
@@ -158,6 +159,13 @@ class Breaker:
         if self._state == "half_open":
             return self._now() < self._lease
         return self._forced or self._now() < self._due
+
+    @property
+    def refuses_for(self) -> float:
+        """Seconds until an attempt may go through; of one that was opened by force, for ever."""
+        if not self.refuses:
+            return 0.0
+        return math.inf if self._forced else (self._lease if self._state == "half_open" else self._due) - self._now()
 
     def check(self) -> None:
         """Takes nothing.

@@ -13,7 +13,8 @@ from neuroroute.details import ModelDetails
 from neuroroute.errors import ModelCapabilityError, ModelInvalidRequestError
 from neuroroute.messages import AnyMessage
 from neuroroute.parts import ImagePart
-from neuroroute.pipe.hosts import HostedModel, Hosts
+from neuroroute.pipe.hostedmodel import HostedModel
+from neuroroute.pipe.hosts import Hosts
 from neuroroute.pipe.reply import Clock, Layer, Reply, Send
 from neuroroute.requests import ChatRequest
 from neuroroute.responses import Note

@@ -13,6 +13,7 @@ from neuroroute.details import LoadedModel
 from neuroroute.errors import LMStudioError
 
 BreakerState: TypeAlias = Literal["closed", "open", "half_open"]
+HostState: TypeAlias = Literal["unknown", "up", "down", "draining"]
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):
@@ -21,7 +22,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     host: str
     """Name and port."""
     model: str
-    """The model that was asked."""
+    """The model that was asked; empty where it is about the whole host."""
 
 
 class BreakerChanged(Event, frozen=True, kw_only=True):
@@ -41,6 +42,21 @@ class BackingOff(Event, frozen=True, kw_only=True):
     """The number of the attempt that failed, from 1."""
     delay_ms: float
     """How long the wait is."""
+
+
+class FailedOver(Event, frozen=True, kw_only=True):
+    """A host failed a request before its answer began, and another is asked at once."""
+
+    error: LMStudioError
+    to: str
+    """The other host, or the same one where another copy of the model is asked."""
+
+
+class HostChanged(Event, frozen=True, kw_only=True):
+    """A host went down, came back, or is drained."""
+
+    before: HostState
+    after: HostState
 
 
 class ModelLoading(Event, frozen=True, kw_only=True):

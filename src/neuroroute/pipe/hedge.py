@@ -26,7 +26,7 @@ def hedge(hosts: Hosts, tell: Tell) -> Layer:
             await asyncio.wait(attempts, timeout=after)
             if not attempts[0].done() and _has_room(hosts, request) and hosts.of(request).budget.spend():
                 tell(Hedged(host=request.host, model=request.model))
-                attempts.append(_begun(send, replace(request)))
+                attempts.append(_begun(send, replace(request, avoided_url=request.url)))
             reply = await _first(attempts)
         except BaseException:
             await _leave(attempts, None)
@@ -42,9 +42,10 @@ def hedge(hosts: Hosts, tell: Tell) -> Layer:
 
 
 def _has_room(hosts: Hosts, request: ChatRequest) -> bool:
-    """Whether a second request would be sent, and not only wait or be refused."""
-    model = hosts.model(request)
-    return not model.breaker.refuses and model.gate.taken < model.gate.slots
+    """Whether a second request would be sent, to another host if there is one, and not only wait or be refused."""
+    first = hosts.model(request)
+    place = hosts.choose(request, [first]) or first
+    return not place.breaker.refuses and place.gate.taken < place.gate.slots
 
 
 def _begun(send: Send, request: ChatRequest) -> asyncio.Task[Reply]:

@@ -13,6 +13,7 @@ from neuroroute.pipe.background import Background
 
 ListModels: TypeAlias = Callable[[], Awaitable[list[ModelDetails]]]
 OnListed: TypeAlias = Callable[[list[ModelDetails]], None]
+"""Is told what was listed, while ``last`` is still what was listed before."""
 
 
 class Listings:
@@ -22,7 +23,8 @@ class Listings:
         self._background = background
         self._list_models = list_models
         self._on_listed = on_listed
-        self._listed: list[ModelDetails] = []
+        self.last: list[ModelDetails] = []
+        """What was listed last."""
         self._listed_at = self._asked_at = -math.inf
 
     async def details(self, model_id: str, *, max_age: float = 0.0) -> ModelDetails | None:
@@ -49,7 +51,7 @@ class Listings:
         """
         if time.monotonic() - self._listed_at >= max_age:
             await self._background.result(self, self._list)
-        return self._listed
+        return self.last
 
     def ask(self, max_age: float) -> None:
         """Asks in the background, for ``on_listed``, unless it was asked in the last so many seconds."""
@@ -59,5 +61,5 @@ class Listings:
     async def _list(self) -> None:
         self._asked_at = time.monotonic()
         models = await self._list_models()
-        self._listed, self._listed_at = models, time.monotonic()
         self._on_listed(models)
+        self.last, self._listed_at = models, time.monotonic()

@@ -30,6 +30,8 @@ def loading(hosts: Hosts, tell: Tell) -> Layer:
     async def looked(request: ChatRequest) -> None:
         details = await hosts.of(request).listings.details(request.model, max_age=_MAX_AGE)
         if details is not None and details.loaded is False and request.wait_for_loading():
+            host = hosts.of(request)
+            host.loads_until = host.policy.clock.monotonic() + request.options["model_loading_timeout_ms"] / 1000
             tell(ModelLoading(host=request.host, model=request.model))
 
     async def layer(request: ChatRequest, send: Send) -> Reply:

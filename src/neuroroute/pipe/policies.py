@@ -1,11 +1,21 @@
-"""How an adapter takes failures: its retries, its breakers."""
+"""What holds for every host of an adapter: how retries wait, when breakers open, and what all of them use."""
 
 from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from random import Random
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from neuroroute.errors import ModelInvalidRequestError
 from neuroroute.jsontypes import is_number
+
+if TYPE_CHECKING:
+    from neuroroute.details import ModelDetails
+    from neuroroute.pipe.background import Background
+    from neuroroute.pipe.events import Tell
+    from neuroroute.pipe.reply import Clock
 
 
 class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,6 +69,21 @@ class BreakerPolicy(msgspec.Struct, frozen=True, kw_only=True):
             )
         if self.max_open_for < self.open_for:
             raise ModelInvalidRequestError("BreakerPolicy.max_open_for must be at least open_for")
+
+
+class HostPolicy(msgspec.Struct, frozen=True, kw_only=True):
+    """What holds for every host of an adapter."""
+
+    breaker: BreakerPolicy
+    retry_budget: float
+    slots: int | None
+    """As they were given; None: as many as the server lists."""
+    clock: Clock
+    random: Random
+    tell: Tell
+    background: Background
+    list_models: Callable[[str], Awaitable[list[ModelDetails]]]
+    """Lists the models of the host at a base URL."""
 
 
 def _between(value: object, low: float, high: float) -> bool:

@@ -106,10 +106,9 @@ _NOT_SENT = (CircuitOpenError, ModelBusyError)
 
 def _barred(hosts: Hosts, request: ChatRequest, error: LMStudioError) -> str | None:
     """Why the host gets no retry; None: it gets one, and it is paid for."""
-    host = hosts.of(request)
-    if host.model(request.model).breaker.refuses:
+    if hosts.refuse(request):
         return "too many of the last requests failed"
     # One load for all who missed the model: that each of them asks again does not bury the host.
-    if not (is_loading(error) or request.reloaded) and not host.budget.spend():
+    if not (is_loading(error) or request.reloaded) and not hosts.of(request).budget.spend():
         return "the retry budget of this host is spent"
     return None

@@ -18,7 +18,7 @@ _MAX_AGE = 1.0
 
 def selecting(hosts: Hosts) -> Layer:
     """The layer. Stands above all that remembers something of a model, so that they remember it of the right one."""
-    last: dict[tuple[str, frozenset[Capability]], str] = {}
+    last: dict[frozenset[Capability], str] = {}
 
     def layer(request: ChatRequest, send: Send) -> Awaitable[Reply]:
         return send(request) if request.model != AUTO else selected(request, send)
@@ -26,17 +26,18 @@ def selecting(hosts: Hosts) -> Layer:
     async def selected(request: ChatRequest, send: Send) -> Reply:
         needs: frozenset[Capability] = request.options["needs"] or frozenset()
         try:
-            models = await hosts.of(request).listings.models(max_age=_MAX_AGE)
+            models = await hosts.models(max_age=_MAX_AGE)
         except LMStudioError:
             # What answered before is asked again, with retries, which a listing has none of.
-            if (model := last.get((request.url, needs))) is None:
+            if (model := last.get(needs)) is None:
                 raise
         else:
             choice = choose(models, needs)
-            model = last[request.url, needs] = choice.model_id
+            model = last[needs] = choice.model_id
             if choice.note is not None:
                 request.notes.append(choice.note)
         request.model = model
+        hosts.assign(request)
         request.body = encode_body(model, request.messages, request.options, request.offer, streaming=request.streaming)
         return await send(request)
 

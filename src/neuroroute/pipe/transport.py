@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import io
-import socket
 import ssl
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextvars import ContextVar
+from collections.abc import Awaitable, Callable, Mapping
 from importlib.metadata import version
-from typing import Any, NamedTuple
-from weakref import WeakKeyDictionary, WeakSet
 
 import aiohttp
 from yarl import URL
@@ -26,15 +22,13 @@ from neuroroute.errors import (
 )
 from neuroroute.limits import limited, milliseconds
 from neuroroute.pipe.eventreply import EventReply
+from neuroroute.pipe.pools import Pool, Pools, sockets_opened
 from neuroroute.pipe.reply import Reply
 from neuroroute.pipe.strangers import STRANGERS, translated
 from neuroroute.requests import ChatRequest
 from neuroroute.responses import StreamingChunk
 from neuroroute.wire.decode import AnswerDecoder
 from neuroroute.wire.failures import failure
-
-KEEPALIVE_SECONDS = 4.0
-"""LM Studio closes an idle connection after 5 s; ours end before, so that seldom one is closed under us."""
 
 STALE_SECONDS = 0.25
 """How soon a connection shows that it had been closed; a request that fails later is not sent again unasked."""
@@ -75,16 +69,6 @@ class WholeReply:
         action(None)
 
 
-class _Pool(NamedTuple):
-    """The connections of one event loop."""
-
-    kept: aiohttp.ClientSession
-    fresh: aiohttp.ClientSession
-    """Opens a connection for each request, for those that a kept one failed."""
-    streams: WeakSet[EventReply]
-    """Streams that may still be open, to be told when the connections are closed under them."""
-
-
 class Transport:
     """Connections to hosts; each event loop that uses it has its own."""
 
@@ -92,24 +76,24 @@ class Transport:
         self,
         *,
         api_token: str | None = None,
+        tokens: Mapping[str, str] | None = None,
         tls: ssl.SSLContext | None = None,
         proxy: str | None = None,
         max_response_bytes: int = 64 << 20,
     ) -> None:
-        self._headers = {
+        headers = {
             "Content-Type": "application/json",
             "Accept": "application/json, text/event-stream",
             "Accept-Encoding": "identity",
             "User-Agent": _USER_AGENT,
         }
         if api_token:
-            self._headers["Authorization"] = f"Bearer {api_token}"
-        self._tls = tls
+            headers["Authorization"] = f"Bearer {api_token}"
+        self.pools = Pools(headers, tls)
         self._proxy = proxy
         self._max_bytes = max_response_bytes
-        self._pools: dict[asyncio.AbstractEventLoop, tuple[_Pool, AsyncGenerator[_Pool, None]]] = {}
-        self._closings: WeakKeyDictionary[asyncio.AbstractEventLoop, int] = WeakKeyDictionary()
-        self._urls: dict[str, URL] = {}
+        self._tokens = tokens or {}
+        self._targets: dict[str, tuple[URL, dict[str, str] | None]] = {}
         self._timeouts: dict[float, aiohttp.ClientTimeout] = {}
 
     async def send(self, request: ChatRequest) -> Reply:
@@ -125,17 +109,13 @@ class Transport:
             self._check_open(request)
             raise
 
-    def closings(self) -> int:
-        """How often the connections of this event loop were closed."""
-        return self._closings.get(asyncio.get_running_loop(), 0)
-
     def _check_open(self, request: ChatRequest) -> None:
         """What set out before the adapter was closed does not open connections anew, nor blame the server.
 
         Raises:
             AdapterClosedError: it was closed since.
         """
-        if request.closings != self.closings():
+        if request.closings != self.pools.closings():
             raise AdapterClosedError("the adapter was closed meanwhile")
 
     async def _within_limit(self, request: ChatRequest) -> Reply:
@@ -153,29 +133,32 @@ class Transport:
         finally:
             first_token.end()
 
-    async def get(self, url: str, timeout_ms: float) -> tuple[int, bytes]:
-        """Status and body of a listing or the like.
+    async def ask(
+        self, host_url: str, method: str, url: str, body: bytes | None, timeout_ms: float
+    ) -> tuple[int, bytes]:
+        """Status and body of what a host answers to anything but a completion.
+
+        Args:
+            host_url: the host's base URL.
+            method: ``GET`` or ``POST``.
+            url: what is asked for.
+            body: what is sent with it.
+            timeout_ms: how long that may take.
 
         Raises:
             LMStudioError: there was no answer.
         """
-        return await self._exchange("GET", url, None, timeout_ms)
-
-    async def post(self, url: str, body: bytes, timeout_ms: float) -> tuple[int, bytes]:
-        """Status and body of what the server answers to this.
-
-        Raises:
-            LMStudioError: there was no answer.
-        """
-        return await self._exchange("POST", url, body, timeout_ms)
-
-    async def _exchange(self, method: str, url: str, body: bytes | None, timeout_ms: float) -> tuple[int, bytes]:
         timer = asyncio.timeout(timeout_ms / 1000)
         try:
             async with (
                 timer,
-                (await self._pool()).kept.request(
-                    method, url, data=body, proxy=self._proxy, allow_redirects=False
+                (await self.pools.here()).kept.request(
+                    method,
+                    url,
+                    data=body,
+                    headers=self._authorization(host_url),
+                    proxy=self._proxy,
+                    allow_redirects=False,
                 ) as response,
             ):
                 return response.status, await self._body(response)
@@ -186,14 +169,8 @@ class Transport:
                 raise ModelTimeoutError(f"no answer within {milliseconds(round(timeout_ms))} ms") from error
             raise translated(error) from error
 
-    async def aclose(self) -> None:
-        """Closes every connection of this event loop."""
-        opened = self._pools.get(asyncio.get_running_loop())
-        if opened is not None:
-            await opened[1].aclose()
-
     async def _attempt(self, request: ChatRequest) -> Reply:
-        pool = await self._pool()
+        pool = await self.pools.here()
         response = await self._post(request, pool)
         try:
             if response.status >= 300:
@@ -213,9 +190,9 @@ class Transport:
                 raise translated(error) from error
             raise
 
-    async def _post(self, request: ChatRequest, pool: _Pool) -> aiohttp.ClientResponse:
+    async def _post(self, request: ChatRequest, pool: Pool) -> aiohttp.ClientResponse:
         opened: list[None] = []
-        _sockets_opened.set(opened)
+        sockets_opened.set(opened)
         loop = asyncio.get_running_loop()
         began = loop.time()
         try:
@@ -238,16 +215,24 @@ class Transport:
         limit: float = request.options["connect_timeout_ms"]
         if (timeout := self._timeouts.get(limit)) is None:
             timeout = self._timeouts[limit] = aiohttp.ClientTimeout(total=None, sock_connect=limit / 1000)
-        if (url := self._urls.get(request.url)) is None:
-            url = self._urls[request.url] = URL(f"{request.url}/chat/completions")
+        if (target := self._targets.get(request.url)) is None:
+            target = URL(f"{request.url}/chat/completions"), self._authorization(request.url)
+            self._targets[request.url] = target
+        url, own = target
+        extra: dict[str, str] | None = request.options["extra_headers"]
         return session.post(
             url,
             data=body if len(body) < _LARGE_BODY else io.BytesIO(body),
-            headers=request.options["extra_headers"],
+            headers=extra if own is None else own | (extra or {}),
             timeout=timeout,
             proxy=self._proxy,
             allow_redirects=False,
         )
+
+    def _authorization(self, host_url: str) -> dict[str, str] | None:
+        """The header of a host that has a token of its own."""
+        token = self._tokens.get(host_url)
+        return None if token is None else {"Authorization": f"Bearer {token}"}
 
     async def _body(self, response: aiohttp.ClientResponse) -> bytes:
         parts: list[bytes] = []
@@ -265,57 +250,3 @@ class Transport:
             return await self._body(response)
         except STRANGERS:
             return b""
-
-    async def _pool(self) -> _Pool:
-        loop = asyncio.get_running_loop()
-        opened = self._pools.get(loop)
-        if opened is None:
-            for closed in [other for other in self._pools if other.is_closed()]:
-                del self._pools[closed]
-            life = self._life(loop)
-            opened = self._pools[loop] = (await anext(life), life)
-        return opened[0]
-
-    async def _life(self, loop: asyncio.AbstractEventLoop) -> AsyncGenerator[_Pool, None]:
-        """The connections of a loop, closed at the end.
-
-        A generator, since those are what asyncio.run() ends with its loop: an adapter that nobody closed leaves no
-        socket behind.
-        """
-        pool = _Pool(self._session(force_close=False), self._session(force_close=True), WeakSet())
-        try:
-            yield pool
-        finally:
-            self._pools.pop(loop, None)
-            self._closings[loop] = self._closings.get(loop, 0) + 1
-            for stream in list(pool.streams):
-                stream.break_off("the adapter was closed while the answer was coming")
-            await pool.kept.close()
-            await pool.fresh.close()
-
-    def _session(self, *, force_close: bool) -> aiohttp.ClientSession:
-        return aiohttp.ClientSession(
-            # The connection pool is unbounded and never the queue.
-            connector=aiohttp.TCPConnector(
-                limit=0,
-                ssl=self._tls or True,
-                force_close=force_close,
-                keepalive_timeout=None if force_close else KEEPALIVE_SECONDS,
-                socket_factory=_socket,
-            ),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            headers=self._headers,
-            timeout=aiohttp.ClientTimeout(total=None),
-            auto_decompress=False,
-            read_bufsize=1 << 18,
-        )
-
-
-_sockets_opened: ContextVar[list[None]] = ContextVar("neuroroute_sockets_opened")
-"""Of this request; empty when it went out on a kept connection. (aiohttp tells, too, but its tracing costs 20 µs.)"""
-
-
-def _socket(address: tuple[Any, ...]) -> socket.socket:
-    _sockets_opened.get([]).append(None)
-    family, kind, protocol, _, _ = address
-    return socket.socket(family, kind, protocol)

@@ -143,6 +143,11 @@ def encode_body(
     return b",".join(turns)
 
 
+def renamed(body: bytes, model: str, other: str) -> bytes:
+    """A body that :func:`encode_body` made, for another model."""
+    return b'{"model":%b%b' % (_encode(other), body[len(_encode(model)) + len(b'{"model":') :])
+
+
 _READ_APART = ("messages", "tools", "functions")
 """Options that are no plain values; tools were encoded when they were read."""
 

@@ -1,0 +1,92 @@
+"""Whether the hosts of a fleet are up: each is asked for its listing now and then, while there are requests.
+
+An adapter that idles asks nobody. Nothing here runs a completion, loads a model, or feeds a breaker.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+from collections.abc import Awaitable, Callable
+from functools import partial
+from random import Random
+from typing import TypeAlias
+
+from neuroroute.errors import LMStudioError, ModelTimeoutError
+from neuroroute.pipe.background import Background
+from neuroroute.pipe.hosts import Host
+from neuroroute.pipe.reply import Clock
+
+EVERY_SECONDS = 5.0
+"""How long a host that answered is not looked at; one that did not, twice as long each time ..."""
+LONGEST_SECONDS = 60.0
+"""... but no longer than this."""
+JITTER = 0.2
+"""The share by which that is shorter or longer, so that hosts are not all looked at at once."""
+FIRST_LOOK_SECONDS = 1.0
+"""How long the first request waits for what the hosts have, at most."""
+SLOW_LOOKS = 3
+"""A host that is slow to answer is down only after so many looks in a row; one that refuses is so at once."""
+
+Look: TypeAlias = Callable[[Host], Awaitable[object]]
+"""Asks a host who it is and what it has; raises LMStudioError."""
+
+
+class Health:
+    """Looks after the hosts."""
+
+    def __init__(self, look: Look, clock: Clock, random: Random, background: Background) -> None:
+        self._look = look
+        self._clock = clock
+        self._random = random
+        self._background = background
+        self._due: list[tuple[float, int, Host]] = []
+        self._failed: dict[Host, int] = {}
+
+    def watch(self, hosts: tuple[Host, ...]) -> None:
+        """From now on these are looked after; each is due."""
+        self._due = [(self._clock.monotonic(), at, host) for at, host in enumerate(hosts)]
+        self._failed = dict.fromkeys(hosts, 0)
+
+    def look_soon(self) -> None:
+        """Begins to look at those that are due, in the background."""
+        now = self._clock.monotonic()
+        while self._due and self._due[0][0] <= now:
+            _, at, host = self._due[0]
+            heapq.heapreplace(self._due, (now + self._pause(host), at, host))
+            self._background.begin((self, host), partial(self.look, host))
+
+    async def first_look(self, has_model: Callable[[], bool]) -> None:
+        """Waits until somebody is known to have the model, or everybody has told, or a second has passed."""
+        self.look_soon()
+        pending = {self._background.begin((self, host), partial(self.look, host)) for host in self._failed}
+        ends = asyncio.get_running_loop().time() + FIRST_LOOK_SECONDS
+        while pending and not has_model():
+            left = ends - asyncio.get_running_loop().time()
+            _, pending = await asyncio.wait(pending, timeout=max(left, 0), return_when=asyncio.FIRST_COMPLETED)
+            if left <= 0:
+                break
+
+    async def look(self, host: Host) -> None:
+        """Looks at a host now, and has it told whether it is up."""
+        try:
+            await self._look(host)
+        except LMStudioError as error:
+            self._failed[host] = self._failed.get(host, 0) + 1
+            if self._is_down(host, error):
+                host.seen(up=False)
+        else:
+            self._failed[host] = 0
+            host.seen(up=True)
+
+    def _is_down(self, host: Host, error: LMStudioError) -> bool:
+        """Whether nobody is there: not where an error answered, or where a model loads and all else is slow."""
+        if error.status is not None:
+            return False
+        if isinstance(error, ModelTimeoutError):
+            return not host.is_loading and self._failed[host] >= SLOW_LOOKS
+        return True
+
+    def _pause(self, host: Host) -> float:
+        pause = min(EVERY_SECONDS * 2.0 ** min(self._failed.get(host, 0), 16), LONGEST_SECONDS)
+        return pause * self._random.uniform(1 - JITTER, 1 + JITTER)

@@ -1,0 +1,81 @@
+"""Where a model may be asked: the hosts that have it, in the order in which they are preferred."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, TypeAlias
+
+if TYPE_CHECKING:
+    from neuroroute.details import ModelDetails
+    from neuroroute.pipe.hostedmodel import HostedModel
+    from neuroroute.pipe.hosts import Host
+
+Tiers: TypeAlias = "tuple[tuple[HostedModel, ...], ...]"
+"""Places that are alike, the best first; none is empty."""
+
+MOST_NAMES = 256
+"""Names of models for which the places are remembered."""
+
+
+class Places:
+    """The places of each model, found once and anew when something has changed."""
+
+    def __init__(self) -> None:
+        self.hosts: tuple[Host, ...] = ()
+        self._known: dict[str, Tiers] = {}
+
+    def of(self, model: str) -> Tiers:
+        """Where this model may be asked."""
+        tiers = self._known.get(model)
+        if tiers is None:
+            if len(self._known) >= MOST_NAMES:
+                self._known.clear()
+            tiers = self._known[model] = tiers_of(self.hosts, model)
+        return tiers
+
+    def changed(self) -> None:
+        """A host lists other models, went down, came back, or is drained."""
+        self._known.clear()
+
+
+def tiers_of(hosts: Sequence[Host], model: str) -> Tiers:
+    """Where a model is loaded; where it is on disk; hosts of which nothing is known; hosts that are down.
+
+    Hosts that list other models only are asked where there is no other: they might answer with one of those.
+    """
+    loaded: list[HostedModel] = []
+    loadable: list[HostedModel] = []
+    unknown: list[HostedModel] = []
+    down: list[HostedModel] = []
+    missing: list[HostedModel] = []
+    for host in hosts:
+        if host.draining:
+            continue
+        details = host.details(model)
+        if host.down:
+            down.append(host.model(model))
+        elif not host.has_listed:
+            unknown.append(host.model(model))
+        elif details is None:
+            missing.append(host.model(model))
+        elif details.loaded is False:
+            loadable.append(host.model(model))
+        else:
+            loaded += [host.model(name) for name in copies(details, model)]
+    tiers = [tier for tier in (loaded, loadable, unknown, down) if tier] or [missing]
+    return tuple(tuple(tier) for tier in tiers if tier)
+
+
+def copies(details: ModelDetails, asked: str) -> list[str]:
+    """The ids to ask for to reach each copy of a loaded model that is as good as the one that was asked for.
+
+    LM Studio answers for a key with its first copy, and leaves others (``llama3:2``) idle.
+    """
+    others = [copy for copy in details.instances if copy.id.casefold() != details.key.casefold()]
+    if not others or any(copy.id == asked for copy in others):
+        return [asked]
+    first = next((copy for copy in details.instances if copy not in others), None)
+    if first is None:
+        return [copy.id for copy in others]
+    room = first.context_length or 0
+    return [asked, *(copy.id for copy in others if (copy.context_length or 0) >= room)]
