@@ -224,7 +224,9 @@ async def test_a_queue_that_is_sent_away_leaves_those_inside(lmstudio: Simulator
     lmstudio.answer(Answer("hello", delay=0.02))
     async with LMStudioAdapter("llama3", base_url=lmstudio.url, slots=1) as adapter:
         inside, *waiting = await asked(*(adapter.generate_completion("hi") for _ in range(3)))
-        adapter._core.hosts.all[0].model("llama3").gate.send_away(lambda: ModelUnavailableError("gone", retryable=False))
+        adapter._core.hosts.all[0].model("llama3").gate.send_away(
+            lambda: ModelUnavailableError("gone", retryable=False)
+        )
         ends = await asyncio.gather(*waiting, return_exceptions=True)
         assert [type(end) for end in ends] == [ModelUnavailableError] * 2
         assert (await inside).text == "hello"

@@ -10,31 +10,42 @@ if TYPE_CHECKING:
     from neuroroute.pipe.hostedmodel import HostedModel
 
 Fit: TypeAlias = "Callable[[HostedModel], bool]"
-Cost: TypeAlias = "Callable[[HostedModel], tuple[bool, float]]"
-"""Whether a request would have to wait for a slot, and in how many seconds it would be answered."""
+Cost: TypeAlias = "Callable[[HostedModel], float]"
+"""In how many seconds a request would be answered."""
 
 ALL_LOOKED_AT = 8
 """Of so many places each is looked at; of more, two at a time that were drawn (the power of two choices)."""
 
+CROWDING = 0.5
+"""By which share of its length an answer is taken to be slower where every slot is taken beside it."""
+
+SHORTEST_SECONDS = 0.001
+"""No answer is taken to be shorter, so that of hosts that answer at once the less busy one is asked."""
+
 _DRAWS = 4
 
 
-def cost_of(place: HostedModel, now: float, usual: float) -> tuple[bool, float]:
-    """What a request that comes now would find there, as far as the past tells.
+def expected_seconds(place: HostedModel, now: float, usual: float) -> float:
+    """Seconds until a request that comes now is answered there, as far as the past tells; less where more weight is.
+
+    A slot that is free on a slow host may well be later than one that is taken on a fast one.
 
     Args:
         place: where.
         now: the time of the clock that its pace was learnt by.
         usual: seconds that an answer takes, where of this place nothing is known.
-
-    Returns:
-        Whether it would have to wait for a slot, and the seconds until it is answered, the less the more weight is.
     """
     gate = place.gate
     ahead = gate.taken + gate.queue_length
+    turns = 1 + max(ahead - gate.slots + 1, 0) / gate.slots + CROWDING * ahead / gate.slots
     pace = place.pace.seconds(now)
-    seconds = (usual if pace is None else pace) * (1 + ahead / gate.slots)
-    return gate.taken >= gate.slots, seconds / place.host.settings.weight
+    return max(usual if pace is None else pace, SHORTEST_SECONDS) * turns / place.host.settings.weight
+
+
+def has_free_slot(place: HostedModel) -> bool:
+    """Whether a request would not have to wait."""
+    gate = place.gate
+    return gate.taken < gate.slots
 
 
 def best(places: Sequence[HostedModel], cost: Cost, fit: Fit, random: Random) -> HostedModel | None:
@@ -47,7 +58,7 @@ def best(places: Sequence[HostedModel], cost: Cost, fit: Fit, random: Random) ->
     fallback: HostedModel | None = None
     for _ in range(_DRAWS):
         drawn = _cheapest(random.sample(places, 2), cost, fit, random)
-        if drawn is not None and not cost(drawn)[0]:
+        if drawn is not None and has_free_slot(drawn):
             return drawn
         fallback = fallback or drawn
     return fallback or _cheapest(places, cost, fit, random)

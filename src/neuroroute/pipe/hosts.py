@@ -11,7 +11,7 @@ from neuroroute.details import ModelDetails, merged
 from neuroroute.errors import LMStudioError
 from neuroroute.hostlist import HostSettings
 from neuroroute.pipe.affinity import Affinity
-from neuroroute.pipe.choice import best, cost_of
+from neuroroute.pipe.choice import best, expected_seconds, has_free_slot
 from neuroroute.pipe.events import HostChanged, HostState
 from neuroroute.pipe.hostedmodel import HostedModel
 from neuroroute.pipe.listings import Listings
@@ -218,8 +218,8 @@ class Hosts:
             None where it was tried everywhere, or there is no host.
         """
         now = self.policy.clock.monotonic()
-        usual = self.pace.seconds(now) or 1.0
-        cost = partial(cost_of, now=now, usual=usual)
+        usual = self.pace.seconds(now)
+        cost = partial(expected_seconds, now=now, usual=1.0 if usual is None else usual)
         last = self._affinity.place(request)
 
         def can(place: HostedModel) -> bool:
@@ -229,7 +229,7 @@ class Hosts:
             return can(place) and not place.in_trouble(now)
 
         for tier in self._places.of(request.model):
-            if last is not None and last in tier and fit(last) and not cost(last)[0]:
+            if last is not None and last in tier and fit(last) and has_free_slot(last):
                 return last
             for which in (fit, can):
                 if (place := best(tier, cost, which, self.policy.random)) is not None:

@@ -1,0 +1,222 @@
+"""Where requests go among several hosts, and where to after one has failed them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from conftest import FakeClock
+from fleet.fleets import LOADED, Fleet, Serve, listed, request
+from neuroroute import (
+    FailedOver,
+    LMStudioError,
+    ModelAuthenticationError,
+    ModelContextLengthError,
+    ModelInvalidRequestError,
+    ModelNotFoundError,
+    ModelUnavailableError,
+    NetworkError,
+)
+from neuroroute.details import ModelInstance
+from neuroroute.pipe.route import elsewhere
+from neuroroute.wire.encode import renamed
+
+NOT_LOADED = listed()
+
+
+async def answers(_: object) -> None:
+    """At once."""
+
+
+def fails(error: LMStudioError | None = None) -> Serve:
+    async def serve(_: object) -> None:
+        raise error or NetworkError("refused")
+
+    return serve
+
+
+async def fleet(clock: FakeClock, serves: dict[str, Serve], listings: dict[str, Any] | None = None) -> Fleet:
+    return await Fleet(serves, listings, clock=clock).listed()
+
+
+async def test_a_failed_host_s_request_goes_to_another_at_once(clock: FakeClock) -> None:
+    """What one host failed before its first chunk is sent to another, without a back-off, and that is told."""
+    three = await fleet(clock, {"a": fails(), "b": fails(), "c": answers})
+    for number in range(20):
+        reply = await three.ask(str(number), max_retries=0)
+        assert reply.host == "c"
+    assert clock.slept == []
+    told = [event for event in three.events if isinstance(event, FailedOver)]
+    assert {event.host for event in told} == {"a", "b"}
+    assert (three.asked["a"], three.asked["b"], three.asked["c"]) == (1, 1, 20)
+
+
+async def test_every_host_is_tried_once_and_then_it_is_waited(clock: FakeClock) -> None:
+    """When all have failed, the error of the last is raised to the retries, which wait and begin again."""
+    two = await fleet(clock, {"a": fails(), "b": fails()})
+    with pytest.raises(NetworkError) as caught:
+        await two.ask(max_retries=3)
+    assert dict(two.asked) == {"a": 2, "b": 2}
+    assert (caught.value.attempts, len(clock.slept)) == (4, 1)
+
+
+@pytest.mark.parametrize(
+    ("error", "goes"),
+    [
+        (ModelNotFoundError("no"), True),
+        (ModelAuthenticationError("no"), True),
+        (ModelUnavailableError("no memory", retryable=False), True),
+        (ModelInvalidRequestError("no"), False),
+    ],
+)
+async def test_what_another_host_may_do_better_is_tried_there(
+    clock: FakeClock, error: LMStudioError, *, goes: bool
+) -> None:
+    """What says something of one host alone goes elsewhere, even if it is not retryable; a wrong request does not."""
+    assert elsewhere(error) is goes
+    pair = await fleet(clock, {"a": fails(error), "b": fails(error)})
+    with pytest.raises(type(error)):
+        await pair.ask(max_retries=0)
+    assert pair.asked.total() == (2 if goes else 1)
+
+
+async def test_the_model_is_asked_where_it_is_loaded(clock: FakeClock) -> None:
+    """A host that would have to load it, or that lists only others, is not asked while one has it in memory."""
+    listings = {"a": [NOT_LOADED], "b": [LOADED], "c": [listed(ModelInstance(id="other"), key="other")]}
+    mixed = await fleet(clock, dict.fromkeys("abc", answers), listings)
+    for number in range(9):
+        await mixed.ask(str(number))
+    assert dict(mixed.asked) == {"b": 9}
+
+
+async def test_a_load_that_fails_is_tried_elsewhere(clock: FakeClock) -> None:
+    """Where no host has it loaded, one of those that have it on disk is asked; one that cannot load it, no more."""
+    failure = ModelUnavailableError("no memory", retryable=False, details={"reason": "load_failed"})
+    listings = {"a": [NOT_LOADED], "b": [NOT_LOADED], "c": []}
+    pair = await fleet(clock, {"a": fails(failure), "b": answers, "c": answers}, listings)
+    replies = [await pair.ask(str(number), max_retries=0) for number in range(8)]
+    assert {reply.host for reply in replies} == {"b"}
+    assert "c" not in pair.asked
+
+
+async def test_while_a_host_loads_it_no_other_load_is_begun(clock: FakeClock) -> None:
+    """A request that is told that the model is loading waits for that load, and makes no second host load it, too."""
+    loading = ModelUnavailableError("loading", retryable=True, details={"reason": "loading"})
+    left = [loading, loading]
+
+    async def loads(_: object) -> None:
+        if left:
+            raise left.pop()
+
+    pair = await fleet(clock, {"a": loads, "b": loads}, {"a": [NOT_LOADED], "b": [NOT_LOADED]})
+    reply = await pair.ask()
+    assert len(clock.slept) == 2
+    assert reply.attempts == 3
+
+
+async def test_a_longer_context_is_looked_for(clock: FakeClock) -> None:
+    """A prompt that is too long for one host goes to those alone whose copy has more room."""
+    room = {name: [listed(ModelInstance(id="m", context_length=size))] for name, size in (("a", 1), ("b", 1), ("c", 9))}
+    too_long = fails(ModelContextLengthError("too long"))
+    three = await fleet(clock, {"a": too_long, "b": too_long, "c": answers}, room)
+    for number in range(8):
+        assert (await three.ask(str(number))).host == "c"
+    assert three.asked["a"] + three.asked["b"] <= 8
+
+
+async def test_copies_of_a_model_are_all_used(clock: FakeClock) -> None:
+    """A request for a key may be answered by any copy with as much context; each has its own slots and breaker."""
+    sent: list[bytes] = []
+
+    async def serve(asked: Any) -> None:
+        sent.append(asked.body)
+        if asked.model == "m":
+            raise NetworkError("gone")
+
+    copies = listed(
+        ModelInstance(id="m", context_length=8),
+        ModelInstance(id="m:2", context_length=8),
+        ModelInstance(id="m:3", context_length=4),
+    )
+    one = await fleet(clock, {"a": serve}, {"a": [copies]})
+    for number in range(12):
+        made = request(str(number))
+        one.hosts.assign(made)
+        await one.send(made)
+        assert (made.model, made.body) == ("m", request(str(number)).body)
+    assert {body[:14] for body in sent} >= {b'{"model":"m:2"'}
+    assert not any(b"m:3" in body for body in sent)
+    assert (await one.ask(model="m:3")).host == "a"
+    assert sent[-1].startswith(b'{"model":"m:3",')
+
+
+def test_a_body_is_renamed() -> None:
+    """For another copy the body is the same but for the model's name, whatever that holds."""
+    for name in ("m", 'a"b', "\u00e9/x:2"):
+        assert renamed(request(model=name).body, name, "n") == request(model="n").body
+
+
+async def test_the_conversation_stays_where_it_was(clock: FakeClock) -> None:
+    """What goes on with a conversation goes to the host that answered it, while that has a free slot."""
+    four = await fleet(clock, dict.fromkeys("abcd", answers))
+    for text in ("one", "two", "three"):
+        hosts = {(await four.ask(text)).host for _ in range(6)}
+        assert len(hosts) == 1
+    host = (await four.ask("one")).host
+    place = next(one for one in four.hosts.all if one.name == host).model("m")
+    entered = [await place.gate.enter() for _ in range(4)]
+    assert (await four.ask("one")).host != host
+    for when in entered:
+        place.gate.leave(when)
+
+
+async def test_fast_failures_attract_no_requests(clock: FakeClock) -> None:
+    """A host that fails at once has free slots and short answers, and is asked less all the same."""
+
+    async def crashes(_: object) -> None:
+        raise ModelUnavailableError("crashed", details={"reason": "engine"})
+
+    async def slowly(_: object) -> None:
+        clock.now += 0.5
+
+    pair = await fleet(clock, {"bad": crashes, "good": slowly})
+    for number in range(200):
+        assert (await pair.ask(str(number), max_retries=0)).host == "good"
+    assert pair.asked["bad"] <= 8  # 100 s: after 1, 2, 4, 8, 16 and then every 30 s
+
+
+async def test_of_breakers_that_are_all_open_the_one_due_soonest_is_tried(clock: FakeClock) -> None:
+    """When every breaker is open, the request goes where the next probe is due, though it is not due yet."""
+    pair = await fleet(clock, {"a": answers, "b": answers})
+    a, b = (host.model("m") for host in pair.hosts.all)
+    for place, at in ((b, 0.0), (a, 10.0)):
+        clock.now = at
+        while place.breaker.state == "closed":
+            place.breaker.judge(place.breaker.admit(), NetworkError("x"))
+    assert (await pair.ask()).host == "b"
+    assert (a.breaker.state, b.breaker.state) == ("open", "closed")
+
+
+async def test_a_drained_host_gets_nothing_new(clock: FakeClock) -> None:
+    """Nothing goes to a host that is drained; when all are, the error says so."""
+    pair = await fleet(clock, {"a": answers, "b": answers})
+    a, b = pair.hosts.all
+    a.drain()
+    for number in range(5):
+        await pair.ask(str(number))
+    assert dict(pair.asked) == {"b": 5}
+    b.drain()
+    with pytest.raises(ModelUnavailableError, match="every host is drained"):
+        await pair.ask()
+    a.resume()
+    assert (await pair.ask()).host == "a"
+
+
+async def test_weights_are_honoured(clock: FakeClock) -> None:
+    """Of hosts that are equally fast, the one with twice the weight is preferred until it is twice as busy."""
+    weighted = Fleet({"a": answers, "b": answers}, clock=clock, settings={"a": {"weight": 2.0}})
+    await weighted.listed()
+    for number in range(6):
+        await weighted.ask(str(number))
+    assert dict(weighted.asked) == {"a": 6}
