@@ -72,7 +72,9 @@ class Core:
         self._clock = clock
         self._servers: dict[str, ModelServer] = {}
         self._transport: Transport | None = None
-        tell = teller(observers)
+        background = Background()
+        self.health = Health(self._look, clock, random, background)
+        tell = teller([*observers, self.health.take])
         self.hosts = Hosts(
             HostPolicy(
                 breaker=breaker_policy,
@@ -81,13 +83,11 @@ class Core:
                 clock=clock,
                 random=random,
                 tell=tell,
-                background=Background(),
+                background=background,
                 list_models=self._list,
             )
         )
         self.hosts.use(settings.hosts)
-        self.health = Health(self._look, clock, random, self.hosts.background)
-        self._has_looked = len(settings.hosts) == 1
         self._send: Send = pipe(
             continuing(self.hosts, tell),
             deadline(clock),
@@ -125,7 +125,6 @@ class Core:
             resolved = await self._settings.resolved(within_ms)
             if resolved.hosts != self._settings.hosts:
                 self.hosts.use(resolved.hosts)
-            self._has_looked = len(resolved.hosts) == 1
             self.health.watch(self.hosts.all)
             self._resolved = resolved
         return self._resolved
@@ -133,12 +132,11 @@ class Core:
     async def reply(self, request: ChatRequest) -> Reply:
         """Sends a request down the pipe."""
         resolved = self._resolved
-        if resolved is None or not self._has_looked:
+        if resolved is None or self.health.unseen:
             began = time.monotonic()
             resolved = await self.settings(request.options["timeout_ms"])
-            if not self._has_looked:
+            if self.health.unseen:
                 await self.health.first_look(lambda: self.hosts.is_loaded(request.model))
-                self._has_looked = True
             request.spent = time.monotonic() - began
         if len(self.hosts.all) > 1:
             self.health.look_soon()

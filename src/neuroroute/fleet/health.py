@@ -12,8 +12,9 @@ from functools import partial
 from random import Random
 from typing import TypeAlias
 
-from neuroroute.errors import LMStudioError, ModelTimeoutError
+from neuroroute.errors import LMStudioError, ModelTimeoutError, NetworkError
 from neuroroute.pipe.background import Background
+from neuroroute.pipe.events import Event, FailedOver
 from neuroroute.pipe.hosts import Host
 from neuroroute.pipe.reply import Clock
 
@@ -41,34 +42,51 @@ class Health:
         self._random = random
         self._background = background
         self._due: list[tuple[float, int, Host]] = []
+        self._looked_until: dict[Host, float] = {}
+        """When each may be looked at again, since it was looked at out of turn."""
         self._failed: dict[Host, int] = {}
+        self.unseen: set[Host] = set()
+        """Hosts that nobody has looked at yet, where there are several to choose from."""
 
     def watch(self, hosts: tuple[Host, ...]) -> None:
         """From now on these are looked after; each is due."""
         self._due = [(self._clock.monotonic(), at, host) for at, host in enumerate(hosts)]
         self._failed = dict.fromkeys(hosts, 0)
+        self._looked_until = dict.fromkeys(hosts, 0.0)
+        self.unseen = set(hosts) if len(hosts) > 1 else set()
 
     def look_soon(self) -> None:
         """Begins to look at those that are due, in the background."""
         now = self._clock.monotonic()
         while self._due and self._due[0][0] <= now:
             _, at, host = self._due[0]
-            heapq.heapreplace(self._due, (now + self._pause(host), at, host))
-            self._background.begin((self, host), partial(self.look, host))
+            if (looked_until := self._looked_until[host]) <= now:
+                looked_until = now + self._pause(host)
+                self._begin(host)
+            heapq.heapreplace(self._due, (looked_until, at, host))
+
+    def take(self, event: Event) -> None:
+        """What happens to requests: a host that was not there for one is looked at now."""
+        if isinstance(event, FailedOver) and isinstance(event.error, NetworkError):
+            for host in self._failed:
+                if host.name == event.host:
+                    self._begin(host)
 
     async def first_look(self, has_model: Callable[[], bool]) -> None:
         """Waits until somebody is known to have the model, or everybody has told, or a second has passed."""
         self.look_soon()
-        pending = {self._background.begin((self, host), partial(self.look, host)) for host in self._failed}
+        pending = set(map(self._begin, self.unseen))
         ends = asyncio.get_running_loop().time() + FIRST_LOOK_SECONDS
         while pending and not has_model():
             left = ends - asyncio.get_running_loop().time()
             _, pending = await asyncio.wait(pending, timeout=max(left, 0), return_when=asyncio.FIRST_COMPLETED)
             if left <= 0:
                 break
+        self.unseen.clear()
 
     async def look(self, host: Host) -> None:
         """Looks at a host now, and has it told whether it is up."""
+        self.unseen.discard(host)
         try:
             await self._look(host)
         except LMStudioError as error:
@@ -78,6 +96,10 @@ class Health:
         else:
             self._failed[host] = 0
             host.seen(up=True)
+        self._looked_until[host] = self._clock.monotonic() + self._pause(host)
+
+    def _begin(self, host: Host) -> asyncio.Task[None]:
+        return self._background.begin((self, host), partial(self.look, host))
 
     def _is_down(self, host: Host, error: LMStudioError) -> bool:
         """Whether nobody is there: not where an error answered, or where a model loads and all else is slow."""

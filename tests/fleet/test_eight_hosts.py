@@ -1,0 +1,91 @@
+"""Eight simulated LM Studios as one: other models, other speeds, and faults, under load."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from functools import partial
+
+import pytest
+
+from neuroroute import Event, FailedOver, LMStudioAdapter, ModelResponse
+from neuroroute.simulator import SimulatedModel, Simulator
+
+SECONDS = (0.05, 0.05, 0.05, 0.075, 0.075, 0.075, 0.15, 0.15)
+"""How long each of them takes to answer; it answers four at once."""
+
+CALLERS = 60
+
+
+async def answer(seconds: float, _: object) -> str:
+    await asyncio.sleep(seconds)
+    return "yes"
+
+
+@pytest.fixture
+async def eight() -> AsyncIterator[list[Simulator]]:
+    """All have ``llama3``; the last two ``qwen3-8b`` loaded, the others not at all."""
+    async with AsyncExitStack() as stack:
+        simulators: list[Simulator] = []
+        for number, seconds in enumerate(SECONDS):
+            models = [SimulatedModel("llama3", loaded=True)]
+            if number >= 6:
+                models.append(SimulatedModel("qwen3-8b", loaded=True))
+            simulator = Simulator(models=models)
+            simulator.script(partial(answer, seconds))
+            simulators.append(await stack.enter_async_context(simulator))
+        yield simulators
+
+
+def shares(responses: list[ModelResponse], simulators: list[Simulator]) -> list[float]:
+    """Which part of the answers each host gave."""
+    answered = Counter(response.host for response in responses)
+    return [answered[f"127.0.0.1:{simulator.port}"] / len(responses) for simulator in simulators]
+
+
+async def call(adapter: LMStudioAdapter, caller: int, times: int, responses: list[ModelResponse]) -> None:
+    """One caller, who asks again once it has its answer."""
+    for number in range(times):
+        responses.append(await adapter.generate_completion(f"{caller}, {number}", max_retries=1))
+
+
+async def test_shares_follow_speed(eight: list[Simulator]) -> None:
+    """Under load each host answers as many as its speed allows; a model that two have is asked of these two."""
+    responses: list[ModelResponse] = []
+    others: list[ModelResponse] = []
+    async with LMStudioAdapter("llama3", base_url=[simulator.url for simulator in eight]) as adapter:
+        await asyncio.gather(*(call(adapter, caller, 12, responses) for caller in range(CALLERS)))
+        await asyncio.gather(*(call(adapter.with_model("qwen3-8b"), caller, 2, others) for caller in range(16)))
+    speeds = [1 / seconds for seconds in SECONDS]
+    for share, speed in zip(shares(responses, eight), speeds, strict=True):
+        assert share == pytest.approx(speed / sum(speeds), rel=0.35)
+    by = shares(others, eight)
+    assert (sum(by[:6]), min(by[6:]) > 0.3) == (0, True)
+
+
+async def test_no_request_fails_while_a_healthy_host_has_the_model(eight: list[Simulator]) -> None:
+    """One is killed, others crash, refuse, lose the model: each answer comes, the dead one costs a caller once."""
+    costs: Counter[tuple[asyncio.Task[object] | None, str]] = Counter()
+    responses: list[ModelResponse] = []
+    killed, crashing, refusing, losing = eight[:4]
+
+    def observe(event: Event) -> None:
+        if isinstance(event, FailedOver):
+            costs[asyncio.current_task(), event.host] += 1
+
+    async def spoil() -> None:
+        await asyncio.sleep(0.15)
+        await killed.__aexit__(None, None, None)
+        crashing.fail("crash_null", times=50)
+        refusing.api_token = "sk-lm-other:token"
+        losing.unload("llama3")
+
+    urls = [simulator.url for simulator in eight]
+    async with LMStudioAdapter("llama3", base_url=urls, observers=[observe]) as adapter:
+        await asyncio.gather(spoil(), *(call(adapter, caller, 6, responses) for caller in range(CALLERS)))
+        assert (adapter.hosts[0].state, len(responses)) == ("down", 6 * CALLERS)
+    of_killed = [count for (_, host), count in costs.items() if host == f"127.0.0.1:{killed.port}"]
+    assert of_killed
+    assert set(of_killed) == {1}
