@@ -20,7 +20,15 @@ from neuroroute import (
     NetworkError,
 )
 from neuroroute.fleet import health as health_module
-from neuroroute.fleet.health import EVERY_SECONDS, FIRST_LOOK_SECONDS, JITTER, LONGEST_SECONDS, SLOW_LOOKS, Health
+from neuroroute.fleet.health import (
+    EVERY_SECONDS,
+    FIRST_LOOK_SECONDS,
+    GRACE_SECONDS,
+    JITTER,
+    LONGEST_SECONDS,
+    SLOW_LOOKS,
+    Health,
+)
 from neuroroute.pipe.background import Background
 from neuroroute.pipe.hosts import Host
 from neuroroute.simulator import Simulator
@@ -117,29 +125,31 @@ async def test_a_slow_host_is_down_after_some_looks_unless_it_loads(clock: FakeC
     assert host.down
 
 
-async def test_the_first_request_waits_for_whoever_has_the_model(
-    clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("at_once", [1, 30])
+async def test_the_first_requests_wait_for_what_hosts_have(
+    clock: FakeClock, monkeypatch: pytest.MonkeyPatch, at_once: int
 ) -> None:
-    """It goes on once one host is known to have it, and waits no longer than its time for those that hang."""
-    monkeypatch.setattr(health_module, "FIRST_LOOK_SECONDS", 0.01)
-    known = [False]
-    hangs = asyncio.Event()
+    """All that come at first wait until the hosts have told, but not for long once one is known to have the model."""
+    monkeypatch.setattr(health_module, "FIRST_LOOK_SECONDS", 0.05)
+    monkeypatch.setattr(health_module, "GRACE_SECONDS", 0.01)
+    told: set[str] = set()
 
     async def look(host: Host) -> None:
-        if host.name == "b":
-            known[0] = True
-        elif host.name == "c":
-            await hangs.wait()
+        await asyncio.sleep({"a": 0.001, "b": 0.005, "c": 60}[host.name])
+        told.add(host.name)
 
     fleet = Fleet(dict.fromkeys("abc", nothing), clock=clock)
-    health = Health(look, clock, Random(1), background := Background())
-    health.watch(fleet.hosts.all)
-    await health.first_look(lambda: known[0])
-    assert known == [True]
-    health.watch(fleet.hosts.all)
-    await health.first_look(lambda: False)
-    await background.aclose()
-    assert FIRST_LOOK_SECONDS == 1.0
+    for has_model, seconds in ((lambda: "a" in told, 0.01), (lambda: False, 0.05)):
+        told.clear()
+        health = Health(look, clock, Random(1), background := Background())
+        health.watch(fleet.hosts.all)
+        began = asyncio.get_running_loop().time()
+        await asyncio.gather(*(health.first_look(has_model) for _ in range(at_once)))
+        assert asyncio.get_running_loop().time() - began >= seconds
+        assert told == {"a", "b"}
+        assert not health.unseen
+        await background.aclose()
+    assert GRACE_SECONDS < FIRST_LOOK_SECONDS == 1.0
 
 
 async def test_a_request_that_met_nobody_has_its_host_looked_at(clock: FakeClock) -> None:

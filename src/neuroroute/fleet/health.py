@@ -26,6 +26,8 @@ JITTER = 0.2
 """The share by which that is shorter or longer, so that hosts are not all looked at at once."""
 FIRST_LOOK_SECONDS = 1.0
 """How long the first request waits for what the hosts have, at most."""
+GRACE_SECONDS = 0.1
+"""How long it waits for the others, once one has the model, so that a first burst is spread over all."""
 SLOW_LOOKS = 3
 """A host that is slow to answer is down only after so many looks in a row; one that refuses is so at once."""
 
@@ -73,20 +75,18 @@ class Health:
                     self._begin(host)
 
     async def first_look(self, has_model: Callable[[], bool]) -> None:
-        """Waits until somebody is known to have the model, or everybody has told, or a second has passed."""
-        self.look_soon()
+        """Waits until all hosts have told what they have: a second at most, less once one has the model."""
         pending = set(map(self._begin, self.unseen))
-        ends = asyncio.get_running_loop().time() + FIRST_LOOK_SECONDS
-        while pending and not has_model():
-            left = ends - asyncio.get_running_loop().time()
-            _, pending = await asyncio.wait(pending, timeout=max(left, 0), return_when=asyncio.FIRST_COMPLETED)
-            if left <= 0:
-                break
+        time = asyncio.get_running_loop().time
+        ends, found = time() + FIRST_LOOK_SECONDS, False
+        while pending and (left := ends - time()) > 0:
+            _, pending = await asyncio.wait(pending, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+            if not found and has_model():
+                found, ends = True, min(ends, time() + GRACE_SECONDS)
         self.unseen.clear()
 
     async def look(self, host: Host) -> None:
         """Looks at a host now, and has it told whether it is up."""
-        self.unseen.discard(host)
         try:
             await self._look(host)
         except LMStudioError as error:
@@ -96,6 +96,7 @@ class Health:
         else:
             self._failed[host] = 0
             host.seen(up=True)
+        self.unseen.discard(host)
         self._looked_until[host] = self._clock.monotonic() + self._pause(host)
 
     def _begin(self, host: Host) -> asyncio.Task[None]:
