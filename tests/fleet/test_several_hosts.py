@@ -108,9 +108,9 @@ async def test_unknown_hosts_are_named(pair: LMStudioAdapter) -> None:
             verb("three")
 
 
-async def test_draining_waits_for_what_is_under_way(pair: LMStudioAdapter, lmstudio: Simulator) -> None:
+async def test_draining_waits_for_what_is_under_way(pair: LMStudioAdapter, other: Simulator) -> None:
     """drain() sends no new requests and returns when the last has its answer, or says in time that it has not."""
-    pair.breaker_at("two").force_open()
+    pair.breaker_at("one").force_open()
     asked, goes_on = asyncio.Event(), asyncio.Event()
 
     async def hold(_: object) -> str:
@@ -118,20 +118,20 @@ async def test_draining_waits_for_what_is_under_way(pair: LMStudioAdapter, lmstu
         await goes_on.wait()
         return "late"
 
-    lmstudio.script(hold)
+    other.script(hold)
     answer = asyncio.create_task(pair.generate_completion("Hi"))
     await asked.wait()
-    with pytest.raises(ModelTimeoutError, match="1 requests are still under way at one after 10 ms"):
-        await pair.drain("one", timeout_ms=10)
-    assert [(host.name, host.state) for host in pair.hosts] == [("one", "draining"), ("two", "up")]
-    draining = asyncio.create_task(pair.drain("one"))
+    with pytest.raises(ModelTimeoutError, match="1 requests are still under way at two after 10 ms"):
+        await pair.drain("two", timeout_ms=10)
+    assert [(host.name, host.state) for host in pair.hosts] == [("one", "up"), ("two", "draining")]
+    draining = asyncio.create_task(pair.drain("two"))
     with pytest.raises(CircuitOpenError):
         await pair.generate_completion("Hi")
     goes_on.set()
     await draining
     assert (await answer).text == "late"
-    pair.resume("one")
-    assert (await pair.generate_completion("Hi")).host == "one"
+    pair.resume("two")
+    assert (await pair.generate_completion("Hi")).host == "two"
 
 
 @pytest.mark.parametrize("limit", [0, -1, "soon", True])
