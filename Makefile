@@ -10,12 +10,13 @@ endif
 PY := $(BIN)/python
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types arrows measure soak fuzz mutate docs clean
+.PHONY: help demo test lint types arrows measure measure-fleet soak fuzz mutate docs clean
 
 help: ## what there is
 	@echo "make demo     a real conversation on a real model (no LM Studio needed)"
 	@echo "make test     lint, types, import arrows, tests (5 minutes at most)"
 	@echo "make measure  our speed beside our peers', in one run (about 10 minutes)"
+	@echo "make measure-fleet  what a choice among hosts costs, and what a slow one does (half a minute)"
 	@echo "make soak     failures and cancellations for a minute and more, and nothing may be left"
 	@echo "make fuzz     whatever a server may send: the fuzz tests of make test, for about 10 minutes"
 	@echo "make mutate   small faults put into the code, and whether the tests notice (Linux, macOS)"
@@ -64,6 +65,9 @@ arrows: .venv/.dev
 
 measure: .venv/.measure
 	$(PY) benchmarks/run.py
+
+measure-fleet: .venv/.measure
+	$(PY) benchmarks/choosing.py --plot docs/fleet.svg
 
 soak: .venv/.dev
 	$(PY) benchmarks/soak.py

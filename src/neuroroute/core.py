@@ -10,7 +10,7 @@ from functools import partial
 from random import Random
 from typing import TYPE_CHECKING
 
-from neuroroute.details import DownloadedModel, LoadedModel, ModelDetails
+from neuroroute.details import DownloadedModel, LoadedModel, ModelDetails, Surface
 from neuroroute.fleet.health import Health
 from neuroroute.messages import MessageReader
 from neuroroute.models.downloads import download
@@ -187,10 +187,10 @@ class Core:
     def _list(self, url: str) -> Awaitable[list[ModelDetails]]:
         return self.server(url).list_models(LISTING_MS)
 
-    async def _look(self, host: Host) -> None:
-        """The greeting and the listing, as far as they are not known: what tells that a host is up."""
+    async def _look(self, host: Host) -> Surface:
+        """The listing, and the greeting where it is not known yet who that is: what tells that a host is up."""
         await host.listings.models()
-        await self.server(host.url).surface(LISTING_MS)
+        return await self.server(host.url).surface(LISTING_MS)
 
     async def aclose(self) -> None:
         """Closes the connections of this event loop."""

@@ -19,6 +19,7 @@ from neuroroute import (
     ModelTimeoutError,
     NetworkError,
 )
+from neuroroute.details import Surface
 from neuroroute.fleet import health as health_module
 from neuroroute.fleet.health import (
     EVERY_SECONDS,
@@ -32,6 +33,8 @@ from neuroroute.fleet.health import (
 from neuroroute.pipe.background import Background
 from neuroroute.pipe.hosts import Host
 from neuroroute.simulator import Simulator
+
+SURFACE = Surface(listing="v1", lm_studio=True)
 
 
 async def nothing(_: object) -> None:
@@ -50,10 +53,11 @@ class Looks:
         self.health = Health(self.look, clock, Random(1), self.background)
         self.health.watch(self.fleet.hosts.all)
 
-    async def look(self, host: Host) -> None:
+    async def look(self, host: Host) -> Surface:
         self.looked.append(host.name)
         if (error := self.finds[host.name]) is not None:
             raise error
+        return SURFACE
 
     async def soon(self, after: float = 0.0) -> list[str]:
         """Whom it looks at after a while."""
@@ -134,9 +138,10 @@ async def test_the_first_requests_wait_for_what_hosts_have(
     monkeypatch.setattr(health_module, "GRACE_SECONDS", 0.01)
     told: set[str] = set()
 
-    async def look(host: Host) -> None:
+    async def look(host: Host) -> Surface:
         await asyncio.sleep({"a": 0.001, "b": 0.005, "c": 60}[host.name])
         told.add(host.name)
+        return SURFACE
 
     fleet = Fleet(dict.fromkeys("abc", nothing), clock=clock)
     for has_model, seconds in ((lambda: "a" in told, 0.01), (lambda: False, 0.05)):

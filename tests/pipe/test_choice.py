@@ -73,7 +73,7 @@ async def test_those_that_cost_the_same_are_used_evenly(clock: FakeClock) -> Non
 
 
 async def test_of_many_the_less_busy_of_two_is_taken(clock: FakeClock) -> None:
-    """Of many places two are drawn, up to four times, until one has a free slot: most requests find one of a quarter."""
+    """Of many places two are drawn until one has a free slot, up to four times: most find one if a quarter has."""
     made = await places(clock, 40)
     for place in made[:30]:
         for _ in range(4):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from conftest import FakeClock
 from fleet.fleets import LOADED, Fleet, listed
+from neuroroute import NetworkError
 from neuroroute.details import ModelDetails, ModelInstance
 from neuroroute.pipe.places import MOST_NAMES, Places, copies, tiers_of
 
@@ -26,7 +27,7 @@ def names(made: Fleet, model: str = "m") -> list[list[str]]:
 async def test_hosts_are_told_apart_by_what_they_have(clock: FakeClock) -> None:
     """Loaded before on disk before unknown before down; who lists only others is asked where there is nobody else."""
     made = await fleet(clock, {"a": [NOT_LOADED], "b": [LOADED], "c": [OTHER], "d": [LOADED], "e": [LOADED]})
-    made.hosts.all[4].seen(up=False)
+    made.hosts.all[4].not_seen(NetworkError("refused"), down=True)
     assert names(made) == [["b", "d"], ["a"], ["e"]]
     made.hosts.all[3].has_listed = False
     assert names(made) == [["b"], ["a"], ["d"], ["e"]]

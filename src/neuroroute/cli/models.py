@@ -81,7 +81,7 @@ def table(found: Sequence[ModelDetails], current: str = "") -> Table:
     return drawn
 
 
-COLUMNS: Final = ("kind", "parameters", "quantization", "size", "loaded", "context")
+COLUMNS: Final = ("kind", "parameters", "quantization", "size", "loaded", "context", "hosts")
 
 
 def cells(model: ModelDetails) -> dict[str, str]:
@@ -95,5 +95,6 @@ def cells(model: ModelDetails) -> dict[str, str]:
         f"{model.size_bytes / 1e9:.1f} GB" if model.size_bytes else "",
         {True: "yes", False: "no", None: ""}[model.loaded],
         ", ".join(contexts) or most,
+        ", ".join(model.hosts),
     )
     return dict(zip(COLUMNS, values, strict=True))

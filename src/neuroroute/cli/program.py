@@ -181,6 +181,29 @@ def engine(*, command: Sequence[str], model_file: Path | None, context_length: i
     return run(command, model_path=model_file, context_length=context_length, parallel=parallel)
 
 
+@program.command(epilog=EPILOG)
+@click.option(
+    "--url",
+    metavar="HOSTS",
+    help="Addresses with commas between them, or a TOML file. Default: LMSTUDIO_URL, else localhost:1234.",
+)
+@click.option("--once", is_flag=True, help="Look once; without, on a terminal, until Ctrl-C.")
+@click.option(
+    "--interval",
+    type=click.FloatRange(min=0.1),
+    default=2.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="Between two looks.",
+)
+@click.option("--json", "as_json", is_flag=True, help="One JSON list; looks once.")
+def hosts(*, url: str | None, interval: float, once: bool, as_json: bool) -> None:
+    """Show the hosts, whether they are up, and what they have loaded; live, on a terminal."""
+    from neuroroute.cli.hosts import hosts as run
+
+    run(url, interval, once=once, as_json=as_json)
+
+
 def _read_faults(_: click.Context, __: click.Parameter, words: Sequence[str]) -> list[Any]:
     from neuroroute.simulator.faults import parse_fault
 

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import heapq
+import time
 from collections.abc import Awaitable, Callable
 from functools import partial
 from random import Random
 from typing import TypeAlias
 
+from neuroroute.details import Surface
 from neuroroute.errors import LMStudioError, ModelTimeoutError, NetworkError
 from neuroroute.pipe.background import Background
 from neuroroute.pipe.events import Event, FailedOver
@@ -31,7 +33,7 @@ GRACE_SECONDS = 0.1
 SLOW_LOOKS = 3
 """A host that is slow to answer is down only after so many looks in a row; one that refuses is so at once."""
 
-Look: TypeAlias = Callable[[Host], Awaitable[object]]
+Look: TypeAlias = Callable[[Host], Awaitable[Surface]]
 """Asks a host who it is and what it has; raises LMStudioError."""
 
 
@@ -77,25 +79,25 @@ class Health:
     async def first_look(self, has_model: Callable[[], bool]) -> None:
         """Waits until all hosts have told what they have: a second at most, less once one has the model."""
         pending = set(map(self._begin, self.unseen))
-        time = asyncio.get_running_loop().time
-        ends, found = time() + FIRST_LOOK_SECONDS, False
-        while pending and (left := ends - time()) > 0:
+        now = asyncio.get_running_loop().time
+        ends, found = now() + FIRST_LOOK_SECONDS, False
+        while pending and (left := ends - now()) > 0:
             _, pending = await asyncio.wait(pending, timeout=left, return_when=asyncio.FIRST_COMPLETED)
             if not found and has_model():
-                found, ends = True, min(ends, time() + GRACE_SECONDS)
+                found, ends = True, min(ends, now() + GRACE_SECONDS)
         self.unseen.clear()
 
     async def look(self, host: Host) -> None:
         """Looks at a host now, and has it told whether it is up."""
+        began = time.monotonic()
         try:
-            await self._look(host)
+            surface = await self._look(host)
         except LMStudioError as error:
             self._failed[host] = self._failed.get(host, 0) + 1
-            if self._is_down(host, error):
-                host.seen(up=False)
+            host.not_seen(error, down=self._is_down(host, error))
         else:
             self._failed[host] = 0
-            host.seen(up=True)
+            host.seen(surface, time.monotonic() - began)
         self.unseen.discard(host)
         self._looked_until[host] = self._clock.monotonic() + self._pause(host)
 

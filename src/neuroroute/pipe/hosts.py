@@ -7,12 +7,12 @@ import math
 from collections.abc import Callable, Collection, Sequence
 from functools import partial
 
-from neuroroute.details import ModelDetails, merged
+from neuroroute.details import ModelDetails, Surface, merged
 from neuroroute.errors import LMStudioError
 from neuroroute.hostlist import HostSettings
 from neuroroute.pipe.affinity import Affinity
 from neuroroute.pipe.choice import best, expected_seconds, has_free_slot
-from neuroroute.pipe.events import HostChanged, HostState
+from neuroroute.pipe.events import HostChanged, HostState, bare
 from neuroroute.pipe.hostedmodel import HostedModel
 from neuroroute.pipe.listings import Listings
 from neuroroute.pipe.pace import Pace, Trouble
@@ -49,6 +49,12 @@ class Host:
         """It gets no new requests."""
         self.down = False
         """It did not answer when it was last looked at."""
+        self.surface: Surface | None = None
+        """Which APIs it has; None: it was not looked at."""
+        self.look_seconds: float | None = None
+        """How long it took to answer when it was last looked at."""
+        self.failure: LMStudioError | None = None
+        """Why it could not be looked at the last time."""
         self._models: dict[str, HostedModel] = {}
         self._changed = changed
 
@@ -118,9 +124,16 @@ class Host:
         """Sends it requests again."""
         self._go("draining", value=False)
 
-    def seen(self, *, up: bool) -> None:
-        """It was looked at, and answered or did not."""
-        self._go("down", value=not up)
+    def seen(self, surface: Surface, seconds: float) -> None:
+        """It was looked at, and answered."""
+        self.surface, self.look_seconds, self.failure = surface, seconds, None
+        self._go("down", value=False)
+
+    def not_seen(self, failure: LMStudioError, *, down: bool) -> None:
+        """It was looked at in vain."""
+        self.look_seconds, self.failure = None, bare(failure)
+        if down:
+            self._go("down", value=True)
 
     def _go(self, what: str, *, value: bool) -> None:
         before = self.state

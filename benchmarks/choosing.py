@@ -1,0 +1,134 @@
+"""What a fleet costs, and what a slow host does to it: ``make measure-fleet``.
+
+Both are measured on the pipe as it is, over hosts without sockets: the cost of a choice in real time, the latencies
+in a time that jumps, so that an hour of requests takes seconds and every run gives the same.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+import time
+from pathlib import Path
+from random import Random
+from statistics import median
+from typing import Any
+
+ROOT = Path(__file__).parent.parent
+sys.path.insert(0, str(ROOT / "tests"))
+
+from fleet.fleets import Fleet, request  # noqa: E402
+from virtualtime import VirtualLoop  # noqa: E402
+
+HOSTS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
+CHOICES = 2000
+REQUESTS = 10_000
+FAST = 7
+LOADS = (0.3, 0.6, 0.85, 0.95)
+SLOWER = (3, 10, 30)
+
+
+def cost_of_a_choice(count: int) -> float:
+    """Microseconds for a choice among so many hosts, the median."""
+
+    async def measured() -> float:
+        async def nothing(_: object) -> None:
+            """Is never asked."""
+
+        fleet = await Fleet({f"host{number}": nothing for number in range(count)}).listed()
+        random, requests = Random(1), [request(f"{number}") for number in range(100)]
+        for place in fleet.hosts.places("m"):
+            place.pace.learn(random.uniform(0.5, 2), 0)
+        times: list[float] = []
+        for number in range(CHOICES):
+            asked = requests[number % len(requests)]
+            began = time.perf_counter()
+            fleet.hosts.assign(asked)
+            times.append(time.perf_counter() - began)
+        return median(times) * 1e6
+
+    return asyncio.run(measured())
+
+
+def latencies(means: dict[str, float], per_second: float) -> tuple[list[float], Fleet]:
+    """Of requests that come at random, sorted; and who was asked."""
+
+    async def load() -> tuple[list[float], Fleet]:
+        random, loop = Random(1), asyncio.get_running_loop()
+
+        def serve(mean: float) -> Any:
+            return lambda _: asyncio.sleep(random.gammavariate(4, mean / 4))
+
+        fleet = await Fleet({name: serve(mean) for name, mean in means.items()}).listed()
+        taken: list[float] = []
+
+        async def one(number: int) -> None:
+            began = loop.time()
+            await fleet.ask(f"{number}", timeout_ms=3_600_000.0)
+            taken.append(loop.time() - began)
+
+        async with asyncio.TaskGroup() as tasks:
+            for number in range(REQUESTS):
+                await asyncio.sleep(random.expovariate(per_second))
+                tasks.create_task(one(number))
+        return sorted(taken), fleet
+
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        return runner.run(load())
+
+
+def beside_a_slow_host() -> list[tuple[float, int, float, float, float]]:
+    """Load, how many times slower, p99 without and with the slow host, and its share."""
+    rows: list[tuple[float, int, float, float, float]] = []
+    fast = {f"fast{number}": 1.0 for number in range(FAST)}
+    for load in LOADS:
+        rate = load * FAST * 4
+        without, _ = latencies(fast, rate)
+        for slower in SLOWER:
+            beside, fleet = latencies({**fast, "slow": float(slower)}, rate)
+            at = int(REQUESTS * 0.99)
+            rows.append((load, slower, without[at], beside[at], fleet.asked["slow"] / REQUESTS))
+    return rows
+
+
+def plot(costs: dict[int, float], rows: list[tuple[float, int, float, float, float]], path: Path) -> None:
+    """Draws both into one picture."""
+    import matplotlib as mpl
+
+    mpl.use("svg")
+    mpl.rcParams["svg.hashsalt"] = "neuroroute"
+    from matplotlib import pyplot
+
+    figure, (left, right) = pyplot.subplots(1, 2, figsize=(10, 3.6), layout="constrained")
+    left.plot(list(costs), list(costs.values()), marker="o")
+    left.set(xscale="log", ylim=(0, max(costs.values()) * 1.3), xlabel="hosts", ylabel="µs")
+    left.set_title("A choice: the cost stays flat")
+    for slower in SLOWER:
+        points = [(load, beside / without) for load, times, without, beside, _ in rows if times == slower]
+        right.plot(*zip(*points, strict=True), marker="o", label=f"one of eight is {slower} times slower")
+    right.axhline(1.5, color="grey", linestyle=":", label="the limit that is tested")
+    right.set(ylim=(0, 2), xlabel="load (1: all slots of the fast hosts are busy)", ylabel="p99 / p99 without it")
+    right.set_title("A slow host hardly shows")
+    right.legend(loc="lower right", fontsize="small")
+    figure.savefig(path, metadata={"Date": None})
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--plot", type=Path, metavar="FILE", help="draw a picture, too (needs matplotlib)")
+    given = options.parse_args()
+    costs = {count: cost_of_a_choice(count) for count in HOSTS}
+    print("hosts   µs per choice")
+    for count, cost in costs.items():
+        print(f"{count:5}   {cost:6.1f}")
+    rows = beside_a_slow_host()
+    print("\nload   slower   p99 without   p99 with   ratio   share of the slow host")
+    for load, slower, without, beside, share in rows:
+        print(f"{load:4}   {slower:5}x   {without:9.2f} s   {beside:6.2f} s   {beside / without:5.2f}   {share:7.2%}")
+    if given.plot is not None:
+        plot(costs, rows, given.plot)
+
+
+if __name__ == "__main__":
+    main()
