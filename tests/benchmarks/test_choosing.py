@@ -10,7 +10,7 @@ SHORT = f"""
 import sys
 sys.path.insert(0, {str(CHOOSING.parent)!r})
 import choosing
-choosing.HOSTS, choosing.CHOICES, choosing.REQUESTS, choosing.LOADS, choosing.SLOWER = (1, 20), 50, 300, (0.5,), (10,)
+choosing.HOSTS, choosing.CHOICES, choosing.REQUESTS, choosing.LOADS, choosing.SLOWER = (1, 20), 50, 2000, (0.5,), (10,)
 sys.argv = ["choosing.py"]
 choosing.main()
 """
