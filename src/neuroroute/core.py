@@ -22,6 +22,7 @@ from neuroroute.pipe.capable import capable
 from neuroroute.pipe.continuing import continuing
 from neuroroute.pipe.deadline import deadline
 from neuroroute.pipe.events import Observer, teller
+from neuroroute.pipe.following import following
 from neuroroute.pipe.hedge import hedge
 from neuroroute.pipe.hosts import Host, HostPolicy, Hosts
 from neuroroute.pipe.loading import loading
@@ -91,6 +92,7 @@ class Core:
             trimming(self.hosts),
             retry(retry_policy, clock, random, self.hosts, tell),
             reloading(self.hosts, self._reload, tell),
+            following(),
             loading(self.hosts, tell),
             hedge(self.hosts, tell),
             admit(self.hosts, clock),

@@ -43,6 +43,8 @@ class Stats(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds."""
     generation_time: float | None = None
     """Seconds."""
+    load_time: float | None = None
+    """Seconds that the model took to load for this request, where it had to be (``native``)."""
 
 
 class ToolCallFragment(msgspec.Struct, frozen=True, gc=False):
@@ -56,6 +58,21 @@ class ToolCallFragment(msgspec.Struct, frozen=True, gc=False):
     """The function's name, on the fragment that brings it."""
     arguments: str = ""
     """A piece of the arguments' JSON text."""
+
+
+class ServerCall(msgspec.Struct, frozen=True, kw_only=True):
+    """A call that the server ran itself, by one of the ``integrations``: nothing is left for you to do."""
+
+    name: str
+    """The tool."""
+    arguments: str = "{}"
+    """The arguments as JSON text."""
+    output: str = ""
+    """What the tool gave."""
+    error: str | None = None
+    """Why the call came to nothing; None: it did not."""
+    provider: str = ""
+    """The plugin's id, or the label of the MCP server."""
 
 
 class StreamingChunk(msgspec.Struct, gc=False):
@@ -122,6 +139,8 @@ class ModelResponse(msgspec.Struct, kw_only=True, rename={"raw_json": "raw"}):
     """The call that the model asks for, in the older form."""
     tool_calls: tuple[ToolCall, ...] = ()
     """The calls that the model asks for; ids are never empty."""
+    server_calls: tuple[ServerCall, ...] = ()
+    """Calls that the server ran itself on the way to this answer, with their results."""
     parsed: Any = None
     """The typed answer, where a ``response_format`` was given."""
     stats: Stats = Stats()
@@ -132,6 +151,10 @@ class ModelResponse(msgspec.Struct, kw_only=True, rename={"raw_json": "raw"}):
     """Attempts that were needed."""
     host: str = ""
     """Name and port of the host that answered."""
+    api: str = "chat"
+    """The option ``api`` that it was asked with."""
+    response_id: str | None = None
+    """Under which the server remembers the answer and all before it (``native``, ``responses``); see ``previous``."""
     notes: tuple[Note, ...] = ()
     """What was adapted, or is not as asked."""
     raw_json: msgspec.Raw = msgspec.Raw(b"{}")

@@ -16,6 +16,7 @@ from neuroroute.pipe.background import Background
 from neuroroute.pipe.gate import Gate
 from neuroroute.pipe.hosts import Host, HostPolicy, Hosts
 from neuroroute.requests import ChatRequest
+from neuroroute.wire.endpoints import CHAT
 
 
 def made(clock: FakeClock, *listed: ModelDetails, slots: int | None = None) -> tuple[Host, list[Event]]:
@@ -40,6 +41,7 @@ def made(clock: FakeClock, *listed: ModelDetails, slots: int | None = None) -> t
 
 def request(model: str, port: int) -> ChatRequest:
     return ChatRequest(
+        endpoint=CHAT,
         model=model,
         messages=[],
         body=b"",

@@ -37,6 +37,7 @@ from neuroroute.pipe.retry import delay_after, retry
 from neuroroute.pipe.transport import WholeReply
 from neuroroute.requests import ChatRequest
 from neuroroute.simulator import Answer, Fail, Simulator, StreamFault
+from neuroroute.wire.endpoints import CHAT
 
 CRASHED = Fail(400, {"error": "The model has crashed without additional information. (Exit code: null)"})
 
@@ -59,7 +60,9 @@ def loading() -> LMStudioError:
 
 
 def request(streaming: bool = False, **options: Any) -> ChatRequest:
-    return ChatRequest(model="m", messages=[], body=b"", streaming=streaming, options={**DEFAULTS, **options}, notes=[])
+    return ChatRequest(
+        endpoint=CHAT, model="m", messages=[], body=b"", streaming=streaming, options={**DEFAULTS, **options}, notes=[]
+    )
 
 
 def delay(*failures: LMStudioError, policy: RetryPolicy | None = None, **options: Any) -> float | None:

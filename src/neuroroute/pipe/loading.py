@@ -2,15 +2,18 @@
 
 LM Studio loads a model upon its first request and tells nobody: the request hangs, perhaps for minutes. So whoever
 waits long asks the listing; if it says that the model is not loaded, it is being loaded, and the deadline moves.
+A native stream tells it by itself.
 """
 
 from __future__ import annotations
 
 from functools import partial
 
+from neuroroute.details import ModelProgress
 from neuroroute.limits import alarmed
 from neuroroute.pipe.events import ModelLoading, Tell
 from neuroroute.pipe.hosts import Hosts
+from neuroroute.pipe.progress import progressing, report
 from neuroroute.pipe.reply import Layer, Reply, Send
 from neuroroute.requests import ChatRequest
 
@@ -31,8 +34,10 @@ def loading(hosts: Hosts, tell: Tell) -> Layer:
         details = await hosts.of(request).listings.details(request.model, max_age=_MAX_AGE)
         if details is not None and details.loaded is False and request.wait_for_loading():
             tell(ModelLoading(host=request.host, model=request.model))
+            report(request, ModelProgress(model=request.model, phase="loading"))
 
     async def layer(request: ChatRequest, send: Send) -> Reply:
+        request.progressed = progressing(request, tell) if request.endpoint.api == "native" else None
         if request.waited_for_loading:
             return await send(request)
         half: float = request.options["timeout_ms"] / 2000

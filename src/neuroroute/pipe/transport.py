@@ -30,7 +30,6 @@ from neuroroute.pipe.reply import Reply
 from neuroroute.pipe.strangers import STRANGERS, translated
 from neuroroute.requests import ChatRequest
 from neuroroute.responses import StreamingChunk
-from neuroroute.wire.decode import AnswerDecoder
 from neuroroute.wire.failures import failure
 
 KEEPALIVE_SECONDS = 4.0
@@ -52,7 +51,7 @@ class WholeReply:
 
     def __init__(self, body: bytes, request: ChatRequest) -> None:
         self.ready: deque[StreamingChunk] = deque()
-        self.answer = AnswerDecoder(self.ready.append, request.salvageable)
+        self.answer = request.endpoint.decoder(self.ready.append, request)
         self.answer.whole(body)
         if not self.answer.began:
             raise ModelEmptyResponseError("the answer has neither content nor reasoning nor a call")
@@ -109,7 +108,7 @@ class Transport:
         self._max_bytes = max_response_bytes
         self._pools: dict[asyncio.AbstractEventLoop, tuple[_Pool, AsyncGenerator[_Pool, None]]] = {}
         self._closings: WeakKeyDictionary[asyncio.AbstractEventLoop, int] = WeakKeyDictionary()
-        self._urls: dict[str, URL] = {}
+        self._urls: dict[tuple[str, str], URL] = {}
         self._timeouts: dict[float, aiohttp.ClientTimeout] = {}
 
     async def send(self, request: ChatRequest) -> Reply:
@@ -238,8 +237,9 @@ class Transport:
         limit: float = request.options["connect_timeout_ms"]
         if (timeout := self._timeouts.get(limit)) is None:
             timeout = self._timeouts[limit] = aiohttp.ClientTimeout(total=None, sock_connect=limit / 1000)
-        if (url := self._urls.get(request.url)) is None:
-            url = self._urls[request.url] = URL(f"{request.url}/chat/completions")
+        place = (request.url, request.endpoint.path)
+        if (url := self._urls.get(place)) is None:
+            url = self._urls[place] = URL(request.endpoint.address(request.url))
         return session.post(
             url,
             data=body if len(body) < _LARGE_BODY else io.BytesIO(body),

@@ -10,7 +10,7 @@ import math
 import re
 from collections.abc import Collection, Mapping
 from email.utils import mktime_tz, parsedate_tz
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 
@@ -40,7 +40,7 @@ class _Row(NamedTuple):
     kind: type[LMStudioError]
     retryable: bool | None = None
     hint: str | None = None
-    reason: UnavailableReason | None = None
+    reason: UnavailableReason | Literal["stale_response"] | None = None
 
 
 def _row(
@@ -48,7 +48,7 @@ def _row(
     kind: type[LMStudioError],
     retryable: bool | None = None,
     hint: str | None = None,
-    reason: UnavailableReason | None = None,
+    reason: UnavailableReason | Literal["stale_response"] | None = None,
 ) -> _Row:
     return _Row(re.compile(words, re.IGNORECASE | re.DOTALL), kind, retryable, hint, reason)
 
@@ -84,10 +84,15 @@ _ROWS = (
     _row(r"api token is required|malformed lm studio api token", ModelAuthenticationError),
     _row(r"vision add-on is not loaded|image input is not supported", ModelInvalidRequestError, hint=_VISION),
     _row(
+        r"could not find stored response|previous_response_not_found|build chat history chain",
+        ModelInvalidRequestError,
+        hint="Leave previous out, or give the whole history.",
+        reason="stale_response",
+    ),
+    _row(
         r"response_format\.type' must be|invalid tool_choice type|invalid 'messages' in payload"
         r"|must be a base64 encoded image|'input' field must be|unrecognized key|reasoning setting .* is not supported"
-        r'|^"[\w.]+" is required$'
-        r"|could not find stored response|previous_response_not_found|build chat history chain",
+        r'|^"[\w.]+" is required$',
         ModelInvalidRequestError,
     ),
 )
@@ -99,6 +104,16 @@ _CODES: dict[str, type[LMStudioError]] = {
     "exceed_context_size_error": ModelContextLengthError,
     "context_length_exceeded": ModelContextLengthError,
 }
+
+_TYPES: dict[str, type[LMStudioError]] = {
+    "invalid_request": ModelInvalidRequestError,
+    "mcp_connection_error": ModelInvalidRequestError,
+    "plugin_connection_error": ModelInvalidRequestError,
+    "not_implemented": ModelInvalidRequestError,
+    "internal_error": ModelUnavailableError,
+    "unknown": ModelUnavailableError,
+}
+"""Types of a native error event, which has no status to go by."""
 
 _STATUS: dict[int, type[LMStudioError]] = {
     401: ModelAuthenticationError,
@@ -151,6 +166,8 @@ def failure_in_success(body: bytes, *, why: str = "it has no 'choices'", began: 
     if error is None:
         if said.is_error and began:
             error = StreamInterruptedError(f"the server broke off: {said.message}", details=said.details)
+        elif said.is_error and (kind := _TYPES.get(str(said.details.get("type")))) is not None:
+            error = kind(said.message or "the server gave a type and no words", details=said.details)
         elif said.is_error:
             error = MalformedResponseError(f"a success with an error in it: {said.message}", details=said.details)
         elif not body.strip():
@@ -163,6 +180,11 @@ def failure_in_success(body: bytes, *, why: str = "it has no 'choices'", began: 
             error = MalformedResponseError(f"the answer is not JSON ({what})")
     error.status = 200
     return error
+
+
+def is_stale(error: LMStudioError) -> bool:
+    """Whether the server no longer remembers the answer that was to be gone on from."""
+    return error.details.get("reason") == "stale_response"
 
 
 def retry_after_ms(headers: Mapping[str, str], now: float) -> float | None:
