@@ -180,3 +180,14 @@ def test_a_slow_stream_never_times_out(lmstudio: Simulator, shaken: openai.OpenA
     """``timeout`` is between two bytes: a stream may take any time in all, as long as something comes."""
     lmstudio.answer(Answer("a b c d e", delay_between=0.08))
     assert told(shaken.with_options(timeout=0.3), []) == "stop"
+
+
+# ── The other routes ────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_embeddings(client: openai.OpenAI) -> None:
+    """The SDK asks for base64 by itself, is sent numbers, and takes them."""
+    answer = client.embeddings.create(model="text-embedding-nomic-embed-text-v1.5", input=["one", "two"])
+    assert [len(item.embedding) for item in answer.data] == [8, 8]
+    assert all(type(number) is float for item in answer.data for number in item.embedding)
+    assert (answer.data[1].index, answer.usage.total_tokens) == (1, 0)

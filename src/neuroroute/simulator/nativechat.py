@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Any
 from neuroroute.simulator import nativeanswer, validation
 from neuroroute.simulator.answers import Answer, Fail, Refused
 from neuroroute.simulator.chat import text_of
-from neuroroute.simulator.controls import Controlled
 from neuroroute.simulator.native import as_native, check, native_error, not_found
 from neuroroute.simulator.nativeanswer import Telling, named
-from neuroroute.simulator.scripted import Scripted
+from neuroroute.simulator.predicting import Predicting
 from neuroroute.simulator.sending import Outgoing, Piece, Sending, of_json
 from neuroroute.simulator.style import Style, style_of
 from neuroroute.simulator.wordings import text_error
@@ -46,12 +45,11 @@ class _Exchange:
             await self.outgoing.write([Piece(named(type, **fields))])
 
 
-class NativeChat(Scripted, Controlled):
+class NativeChat(Predicting):
     """A server that has the native chat."""
 
     def __init__(self, *, port: int, keepalive_timeout: float) -> None:
-        Scripted.__init__(self)
-        Controlled.__init__(self, port=port, keepalive_timeout=keepalive_timeout)
+        super().__init__(port=port, keepalive_timeout=keepalive_timeout)
         self._said: dict[str, list[Mapping[str, Any]]] = {}
         self._response_ids = itertools.count(1)
 

@@ -36,6 +36,9 @@ class Unknowns:
     crash_keeps_listing: bool = False
     """Whether the listings go on to show a crashed model as loaded; its requests then get the crash's words again.
     No: the next requests have been seen to get "No models loaded"."""
+    embeddings_by_any: bool = False
+    """Whether an unknown model that is asked for embeddings is answered by the one embedding model that is loaded, as
+    chat is by the one LLM. No: vectors of another model are of no use, and it has not been seen."""
     prefill_ends_twice: bool = False
     """Whether ``prompt_processing.end`` comes twice in a native stream. It has been seen, and is not always so."""
     native_error_ends: bool = True
