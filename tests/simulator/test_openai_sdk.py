@@ -191,3 +191,11 @@ def test_embeddings(client: openai.OpenAI) -> None:
     assert [len(item.embedding) for item in answer.data] == [8, 8]
     assert all(type(number) is float for item in answer.data for number in item.embedding)
     assert (answer.data[1].index, answer.usage.total_tokens) == (1, 0)
+
+
+def test_text_completions(client: openai.OpenAI) -> None:
+    """Text completions say the same in both modes."""
+    whole = client.completions.create(model="llama3", prompt="A story!")
+    assert (whole.choices[0].text, whole.choices[0].finish_reason) == (STORY.text, "stop")
+    stream = client.completions.create(model="llama3", prompt="A story!", stream=True)
+    assert "".join(chunk.choices[0].text for chunk in stream) == STORY.text

@@ -117,11 +117,11 @@ def body(completion: Completion) -> dict[str, Any]:
     }
 
 
-def events(completion: Completion) -> Events:
-    """The answer as a stream of events."""
+def events(completion: Completion, also: Mapping[str, Any] | None = None) -> Events:
+    """The answer as a stream of events; ``also`` stands beside the finish reason."""
     return Events(
         [framed(completion, msgspec.json.encode(_chunk(completion, delta))) for delta in _deltas(completion)],
-        _end(completion),
+        last_events(completion, _chunk(completion, {}, finish_reason=completion.finish_reason), also or {}),
         partial(failed, completion),
     )
 
@@ -159,14 +159,6 @@ def _said(completion: Completion) -> Iterator[dict[str, Any]]:
             yield {"tool_calls": [{"index": index, "function": {"arguments": piece}}]}
 
 
-def _end(completion: Completion) -> list[bytes]:
-    chunks = [_chunk(completion, {}, finish_reason=completion.finish_reason)]
-    wanted = as_object(completion.request.get("stream_options")).get("include_usage")
-    if wanted and completion.style.profile.stream_usage:
-        chunks.append({**_chunk(completion, {}), "choices": [], "usage": completion.usage})
-    return [framed(completion, data) for data in (*map(msgspec.json.encode, chunks), DONE)]
-
-
 def _chunk(completion: Completion, delta: Mapping[str, Any], *, finish_reason: str | None = None) -> dict[str, Any]:
     return {
         "id": completion.id,
@@ -176,6 +168,15 @@ def _chunk(completion: Completion, delta: Mapping[str, Any], *, finish_reason: s
         "system_fingerprint": completion.model,
         "choices": [{"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish_reason}],
     }
+
+
+def last_events(completion: Completion, last: Mapping[str, Any], also: Mapping[str, Any]) -> list[bytes]:
+    """What ends a stream: the chunk with the finish reason, the usage where it is asked for, ``[DONE]``."""
+    chunks = [{**last, **also}]
+    wanted = as_object(completion.request.get("stream_options")).get("include_usage")
+    if wanted and completion.style.profile.stream_usage:
+        chunks.append({**last, "choices": [], "usage": completion.usage})
+    return [framed(completion, data) for data in (*map(msgspec.json.encode, chunks), DONE)]
 
 
 def framed(completion: Completion, data: bytes, *, name: str = "") -> bytes:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from neuroroute.simulator import chat, validation
+from neuroroute.simulator import chat, completions, restv0, validation
 from neuroroute.simulator.answers import Fail, Refused
 from neuroroute.simulator.chat import Completion
 from neuroroute.simulator.delivery import Events
@@ -30,8 +30,8 @@ class Form:
     """The request as one to chat: with ``messages``. Raises :class:`Refused`."""
     body: Callable[[Completion], dict[str, Any]]
     """The answer in one body."""
-    events: Callable[[Completion], Events]
-    """The answer as a stream."""
+    events: Callable[..., Events]
+    """The answer as a stream; a mapping after it stands beside the finish reason."""
     case: Callable[[ErrorCase | Fail], ErrorCase | Fail] = _as_it_is
     """A failure in the envelope of the route."""
 
@@ -42,5 +42,22 @@ def _read_chat(body: Mapping[str, Any]) -> Mapping[str, Any]:
     return body
 
 
+def _in_v0(form: Form) -> Form:
+    """The same route with what v0 adds to its answers. That a stream has it beside the finish reason is a guess."""
+
+    def body(completion: Completion) -> dict[str, Any]:
+        return form.body(completion) | restv0.added(completion, form.events(completion))
+
+    def events(completion: Completion) -> Events:
+        return form.events(completion, restv0.added(completion, form.events(completion)))
+
+    return replace(form, body=body, events=events)
+
+
 CHAT = Form("chatcmpl-", _read_chat, chat.body, chat.events)
-"""``POST /v1/chat/completions``."""
+COMPLETIONS = Form("cmpl-", completions.read, completions.body, completions.events)
+
+OPENAI = {"/v1/chat/completions": CHAT, "/v1/completions": COMPLETIONS}
+"""The routes that every version has."""
+V0 = {"/api/v0/chat/completions": _in_v0(CHAT), "/api/v0/completions": _in_v0(COMPLETIONS)}
+"""Those of the native API v0."""

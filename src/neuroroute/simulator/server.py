@@ -96,7 +96,7 @@ class Simulator(NativeChat):
 
     def _form(self, path: str) -> Form | None:
         """How a route that asks for text words it; None: it is another, or this server lacks it."""
-        return forms.CHAT if path == "/v1/chat/completions" else None
+        return forms.OPENAI.get(path) or (forms.V0.get(path) if "v0" in self.surfaces else None)
 
     def _embeds(self, path: str) -> bool:
         return path == "/v1/embeddings" or (path == "/api/v0/embeddings" and "v0" in self.surfaces)

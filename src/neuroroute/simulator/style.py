@@ -29,6 +29,16 @@ class Style:
     headers_before_prefill: bool
     done_after_error: bool
 
+    @property
+    def tokens_per_second(self) -> float:
+        """How fast it answers, as its stats tell."""
+        return round(1 / self.delta, 3) if self.delta else 1000.0
+
+    @property
+    def first_token(self) -> float:
+        """Seconds until its first token, as its stats tell."""
+        return round(self.prefill + self.delta, 3)
+
 
 def style_of(
     model: SimulatedModel, body: Mapping[str, Any], prompt_tokens: int, profile: Profile, unknowns: Unknowns

@@ -140,6 +140,7 @@ MALFORMED_MESSAGES = text_error(
     "malformed_messages",
     "Invalid 'messages' in payload. Please check the structure of your 'messages' and try again.",
 )
+PROMPT = text_error("prompt_is_no_text", "'prompt' field must be a string")
 IMAGE_URL = text_error("image_url", "'url' field must be a base64 encoded image.")
 NO_VISION = text_error("no_vision", "Vision add-on is not loaded, but images were provided")
 TOKEN_IDS = text_error(
