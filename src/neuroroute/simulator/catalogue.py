@@ -34,6 +34,7 @@ from neuroroute.simulator.wordings import (
     overflow_early,
     overflow_n_keep,
     overflow_without_numbers,
+    stale_response,
     text_error,
     unknown_model,
     unknown_model_early,
@@ -169,13 +170,7 @@ _NATIVE = (
         type="invalid_request",
         param="previous_response_id",
     ),
-    object_error(
-        "responses_stale_response",
-        "Response with id 'resp_1' not found while attempting to build chat history chain",
-        endpoint="responses",
-        param="previous_response_id",
-        code="previous_response_not_found",
-    ),
+    stale_response("resp_1"),
 )
 
 _VALIDATION = (

@@ -60,7 +60,7 @@ def streamed(answer: Answer, style: Style, events: Events) -> Sending:
     fault = answer.stream_fault
     if fault is not None:
         begun, end, ending = _break(fault, style, events, begun, end)
-    early, late = (0.0, style.prefill) if style.headers_before_prefill else (style.prefill, 0.0)
+    early, late = (0.0, style.prefill) if style.unknowns.headers_before_prefill else (style.prefill, 0.0)
     pauses = [answer.delay_between + style.delta] * len(begun) + [answer.delay_between] * len(end)
     if pauses:
         pauses[0] += answer.delay_first - answer.delay_between + late
@@ -85,7 +85,7 @@ def _break(
         case "no_finish":
             return begun, end[-1:], "clean"
         case "error":
-            done = style.done_after_error if fault.done is None else fault.done
+            done = style.unknowns.done_after_error if fault.done is None else fault.done
             return sent, events.failed(fault.message, len(sent), done), "clean"
         case "end":
             return sent, [], "clean"

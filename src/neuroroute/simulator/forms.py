@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from neuroroute.simulator import chat, completions, restv0, validation
+from neuroroute.simulator import chat, completions, responses, responsesanswer, restv0, validation
 from neuroroute.simulator.answers import Fail, Refused
 from neuroroute.simulator.chat import Completion
 from neuroroute.simulator.delivery import Events
 from neuroroute.simulator.wordings import ErrorCase
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
+
+
+def _not_kept(_: Completion) -> None:
+    pass
 
 
 def _as_it_is(case: ErrorCase | Fail) -> ErrorCase | Fail:
@@ -32,6 +37,8 @@ class Form:
     """The answer in one body."""
     events: Callable[..., Events]
     """The answer as a stream; a mapping after it stands beside the finish reason."""
+    keep: Callable[[Completion], None] = _not_kept
+    """Stores what was said, so that a later request may continue it."""
     case: Callable[[ErrorCase | Fail], ErrorCase | Fail] = _as_it_is
     """A failure in the envelope of the route."""
 
@@ -40,6 +47,18 @@ def _read_chat(body: Mapping[str, Any]) -> Mapping[str, Any]:
     if refused := validation.refusal(body):
         raise Refused(refused)
     return body
+
+
+def responses_form(stored: dict[str, Sequence[dict[str, Any]]]) -> Form:
+    """``POST /v1/responses``, which keeps in ``stored`` what was said, by the ids of its responses."""
+    return Form(
+        "resp_",
+        partial(responses.read, stored),
+        responsesanswer.body,
+        responsesanswer.events,
+        partial(responses.keep, stored),
+        responses.as_responses,
+    )
 
 
 def _in_v0(form: Form) -> Form:

@@ -112,13 +112,19 @@ class Predicting(Scripted, Controlled):
         words = sum(len(text.split()) for text in left)
         style = style_of(model, {}, words, self.profile, self.unknowns)
         if said.raw_chunks is not None:
-            return delivery.streamed(said, style, delivery.Events((), (), lambda *_: ()))
+            return delivery.streamed(said, style, delivery.Events((), (), _nothing))
         body = embeddings.body(said.model or instance, left, model.dimensions, said.usage)
         return delivery.whole(said, style, body, deltas=0)
 
 
+def _nothing(_message: str, _sent: int, _done: bool) -> list[bytes]:
+    return []
+
+
 def _sending(prediction: _Prediction, completion: Completion) -> Sending:
     answer, style, form = completion.answer, completion.style, prediction.form
+    if answer.stream_fault is None:
+        form.keep(completion)
     if completion.request.get("stream") is True or answer.raw_chunks is not None:
         prediction.events = form.events(completion)
         return delivery.streamed(answer, style, prediction.events)

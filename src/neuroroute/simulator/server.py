@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from neuroroute.simulator import downloads, forms, native, wordings
 from neuroroute.simulator.answers import Fail, Refused
@@ -71,6 +71,21 @@ class Simulator(NativeChat):
         self.surfaces = self.profile.surfaces if surfaces is None else surfaces
         self.api_token = api_token
         self.downloads = downloads.Downloads()
+        self._said: dict[str, Sequence[dict[str, Any]]] = {}
+        self._responses = forms.responses_form(self._said)
+
+    def forget(self, response_id: str) -> None:
+        """Lets a stored response expire, of ``/v1/responses`` or of the native chat: it cannot be continued any more.
+
+        Raises:
+            ValueError: No such response is stored.
+        """
+        for stored in (self._said, self._chats):
+            if response_id in stored:
+                del stored[response_id]
+                return
+        msg = f"no response {response_id!r} is stored; there are {', '.join([*self._said, *self._chats]) or 'none'}"
+        raise ValueError(msg)
 
     # ── Routes ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -96,6 +111,8 @@ class Simulator(NativeChat):
 
     def _form(self, path: str) -> Form | None:
         """How a route that asks for text words it; None: it is another, or this server lacks it."""
+        if path == "/v1/responses" and self.profile.responses:
+            return self._responses
         return forms.OPENAI.get(path) or (forms.V0.get(path) if "v0" in self.surfaces else None)
 
     def _embeds(self, path: str) -> bool:

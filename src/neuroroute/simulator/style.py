@@ -26,8 +26,7 @@ class Style:
     """Seconds to read the prompt."""
     delta: float
     """Seconds for one delta of the answer."""
-    headers_before_prefill: bool
-    done_after_error: bool
+    unknowns: Unknowns
 
     @property
     def tokens_per_second(self) -> float:
@@ -53,6 +52,5 @@ def style_of(
         silent=turned_off and profile.reasoning_effort,
         prefill=prompt_tokens / reading if reading else 0.0,
         delta=1 / writing if writing else 0.0,
-        headers_before_prefill=unknowns.headers_before_prefill,
-        done_after_error=unknowns.done_after_error,
+        unknowns=unknowns,
     )

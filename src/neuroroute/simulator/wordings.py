@@ -88,6 +88,17 @@ def load_failed(model: str, reason: str, *, status: int = 400, name: str = "load
     return object_error(name, f'Failed to load model "{model}". Error: {reason}', status=status, param="model")
 
 
+def stale_response(id: str) -> ErrorCase:  # noqa: A002 - the field's name
+    """A response that ``/v1/responses`` is to continue, and that is not stored, or no more."""
+    return object_error(
+        "responses_stale_response",
+        f"Response with id '{id}' not found while attempting to build chat history chain",
+        endpoint="responses",
+        param="previous_response_id",
+        code="previous_response_not_found",
+    )
+
+
 def not_embedding(model: str) -> ErrorCase:
     """A model that answers in text was asked for embeddings."""
     message = f'Failed to load model "{model}". Error: Model is not embedding.'
