@@ -96,13 +96,12 @@ class Telling:
             if said
         ]
         thought, spoken = (len("".join(said).split()) for said in (self.reasoning, self.text))
-        delta = style.delta if style else 0.0
         stats: dict[str, Any] = {
             "input_tokens": self.prompt,
             "total_output_tokens": thought + spoken,
             "reasoning_output_tokens": thought,
-            "tokens_per_second": round(1 / delta, 3) if delta else 1000.0,
-            "time_to_first_token_seconds": round((style.prefill if style else 0.0) + delta, 3),
+            "tokens_per_second": style.tokens_per_second if style else 0.0,
+            "time_to_first_token_seconds": style.first_token if style else 0.0,
         }
         if self.load_seconds is not None:
             stats["model_load_time_seconds"] = self.load_seconds

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -11,10 +10,9 @@ from typing import TYPE_CHECKING, Any
 from neuroroute.simulator import nativeanswer, validation
 from neuroroute.simulator.answers import Answer, Fail, Refused
 from neuroroute.simulator.chat import text_of
-from neuroroute.simulator.controls import Controlled
 from neuroroute.simulator.native import as_native, check, native_error, not_found
 from neuroroute.simulator.nativeanswer import Telling, named
-from neuroroute.simulator.scripted import Scripted
+from neuroroute.simulator.predicting import Predicting
 from neuroroute.simulator.sending import Outgoing, Piece, Sending, of_json
 from neuroroute.simulator.style import Style, style_of
 from neuroroute.simulator.wordings import text_error
@@ -46,14 +44,12 @@ class _Exchange:
             await self.outgoing.write([Piece(named(type, **fields))])
 
 
-class NativeChat(Scripted, Controlled):
+class NativeChat(Predicting):
     """A server that has the native chat."""
 
     def __init__(self, *, port: int, keepalive_timeout: float) -> None:
-        Scripted.__init__(self)
-        Controlled.__init__(self, port=port, keepalive_timeout=keepalive_timeout)
-        self._said: dict[str, list[Mapping[str, Any]]] = {}
-        self._response_ids = itertools.count(1)
+        super().__init__(port=port, keepalive_timeout=keepalive_timeout)
+        self._chats: dict[str, list[Mapping[str, Any]]] = {}
 
     async def _native_chat(self, received: Received, body: Mapping[str, Any], outgoing: Outgoing) -> web.StreamResponse:
         for name in ("model", "input"):
@@ -62,9 +58,9 @@ class NativeChat(Scripted, Controlled):
         if wrong := nativeanswer.refused_reasoning(model, body.get("reasoning")):
             raise Refused(wrong)
         previous = body.get("previous_response_id")
-        if previous is not None and previous not in self._said:
+        if previous is not None and previous not in self._chats:
             raise Refused(nativeanswer.stale_response(str(previous)))
-        messages = nativeanswer.messages_of(body, self._said.get(str(previous), []))
+        messages = nativeanswer.messages_of(body, self._chats.get(str(previous), []))
         telling = Telling.of((model.instance_ids or [model.key])[0], messages)
         exchange = _Exchange(received, body, messages, outgoing, telling)
         if body.get("stream") is not True:
@@ -156,5 +152,5 @@ class NativeChat(Scripted, Controlled):
     def _keep(self, exchange: _Exchange) -> None:
         if exchange.body.get("store") is False:
             return
-        id = exchange.telling.response_id = f"resp_{next(self._response_ids)}"  # noqa: A001 - the field's name
-        self._said[id] = [*exchange.messages, {"role": "assistant", "content": "".join(exchange.telling.text)}]
+        id = exchange.telling.response_id = f"resp_{next(self._ids)}"  # noqa: A001 - the field's name
+        self._chats[id] = [*exchange.messages, {"role": "assistant", "content": "".join(exchange.telling.text)}]
