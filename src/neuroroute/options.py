@@ -147,6 +147,23 @@ class RequestOptions(CommonOptions, total=False):
     """Whether the server is to remember the answer, for ``previous``; ``native`` only. Default: True."""
 
 
+class EmbedOptions(TypedDict, total=False):
+    """The options that ``embed`` takes; see :class:`RequestOptions`."""
+
+    timeout_ms: float | None
+    connect_timeout_ms: float | None
+    model_loading_timeout_ms: float | None
+    max_retries: int | None
+    initial_backoff: float | None
+    priority: Priority | None
+    hedge_after_ms: float | None
+    on_progress: Callable[[ModelProgress], object] | None
+    strict: bool | None
+    strict_model: bool | None
+    ttl: int | None
+    extra_headers: Mapping[str, str] | None
+
+
 def _are_integrations(value: Any) -> bool:
     return is_array(value) and bool(value) and all(map(is_integration, value))
 

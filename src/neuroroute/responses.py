@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple, TypedDict, cast
 
 import msgspec
@@ -164,6 +164,34 @@ class ModelResponse(msgspec.Struct, kw_only=True, rename={"raw_json": "raw"}):
     def raw(self) -> LMStudioResponse:
         """The server's answer as a plain dict, decoded at each look."""
         return cast("LMStudioResponse", msgspec.json.decode(self.raw_json))
+
+
+class Embeddings(msgspec.Struct, kw_only=True):
+    """Vectors of texts; ``len()``, an index and a loop go over the vectors."""
+
+    vectors: list[list[float]]
+    """One for each text, in their order."""
+    model: str
+    """The model that made them, as the server names it."""
+    tokens: TokenUsage
+    """What it took; an estimate, since LM Studio counts none here."""
+    processing_time: float = 0.0
+    """Seconds from the call to the last vector, waits and retries included."""
+    host: str = ""
+    """Name and port of the host that answered, the last batch where there were several."""
+    attempts: int = 1
+    """Attempts that were needed, of all batches together."""
+    notes: tuple[Note, ...] = ()
+    """What was adapted, or is not as asked."""
+
+    def __len__(self) -> int:
+        return len(self.vectors)
+
+    def __iter__(self) -> Iterator[list[float]]:
+        return iter(self.vectors)
+
+    def __getitem__(self, at: int) -> list[float]:
+        return self.vectors[at]
 
 
 class Folded(NamedTuple):

@@ -73,7 +73,7 @@ _ROWS = (
     _row(_CONTEXT_WORDS, ModelContextLengthError),
     _row(r"""invalid model identifier|model (["'].*["'] )?not found""", ModelNotFoundError),
     _unavailable("no_models", r"no models? loaded", False, _LOAD),
-    _row(r"model is not embedding", ModelInvalidRequestError, hint="Ask an embedding model for embeddings."),
+    _row(r"model is not embedding", ModelInvalidRequestError, hint="Give embed(model=...) an embedding model."),
     _unavailable("load_failed", r"failed to load model.*insufficient system resources", False, _MEMORY),
     _unavailable("load_failed", r"failed to load model.*(out of|enough|unable to allocate) .*memory", False, _MEMORY),
     _unavailable("load_failed", r"failed to load model"),
@@ -112,8 +112,9 @@ _TYPES: dict[str, type[LMStudioError]] = {
     "not_implemented": ModelInvalidRequestError,
     "internal_error": ModelUnavailableError,
     "unknown": ModelUnavailableError,
+    "server_error": ModelUnavailableError,
 }
-"""Types of a native error event, which has no status to go by."""
+"""Types or codes of an error event of ``/api/v1/chat`` or ``/v1/responses``, which has no status to go by."""
 
 _STATUS: dict[int, type[LMStudioError]] = {
     401: ModelAuthenticationError,
@@ -166,7 +167,7 @@ def failure_in_success(body: bytes, *, why: str = "it has no 'choices'", began: 
     if error is None:
         if said.is_error and began:
             error = StreamInterruptedError(f"the server broke off: {said.message}", details=said.details)
-        elif said.is_error and (kind := _TYPES.get(str(said.details.get("type")))) is not None:
+        elif said.is_error and (kind := _kind_of(said)) is not None:
             error = kind(said.message or "the server gave a type and no words", details=said.details)
         elif said.is_error:
             error = MalformedResponseError(f"a success with an error in it: {said.message}", details=said.details)
@@ -180,6 +181,10 @@ def failure_in_success(body: bytes, *, why: str = "it has no 'choices'", began: 
             error = MalformedResponseError(f"the answer is not JSON ({what})")
     error.status = 200
     return error
+
+
+def _kind_of(said: _Said) -> type[LMStudioError] | None:
+    return _TYPES.get(str(said.details.get("type"))) or _TYPES.get(str(said.details.get("code")))
 
 
 def is_stale(error: LMStudioError) -> bool:

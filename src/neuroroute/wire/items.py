@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from neuroroute.jsontypes import is_number
+from neuroroute.jsontypes import is_mapping, is_number
 from neuroroute.responses import Folded
 from neuroroute.wire.decoder import Decoder, Put, is_sound
 
@@ -53,6 +53,11 @@ class ItemDecoder(Decoder):
 def as_text(value: Any) -> str:
     """What should be a text, if it is one."""
     return value if isinstance(value, str) else ""
+
+
+def as_object(value: Any) -> Mapping[Any, Any]:
+    """What should be an object, if it is one."""
+    return value if is_mapping(value) else {}
 
 
 def as_count(value: Any) -> int:

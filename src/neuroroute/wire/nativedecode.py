@@ -15,7 +15,7 @@ from neuroroute.jsontypes import is_mapping, is_number
 from neuroroute.responses import Folded, ServerCall, Stats, TokenUsage
 from neuroroute.wire.decoder import NO_ERROR, Put
 from neuroroute.wire.failures import UNDECODABLE, failure_in_success
-from neuroroute.wire.items import ItemDecoder, as_count, as_text
+from neuroroute.wire.items import ItemDecoder, as_count, as_object, as_text
 
 
 class _Event(msgspec.Struct, gc=False):
@@ -181,9 +181,8 @@ class NativeDecoder(ItemDecoder):
 
 def _call(told: _Event | _Item) -> ServerCall:
     """A call that the server ran, or did not since it was invalid."""
-    metadata = told.metadata if is_mapping(told.metadata) else {}
-    provider = told.provider_info if is_mapping(told.provider_info) else metadata.get("provider_info")
-    provider = provider if is_mapping(provider) else {}
+    metadata = as_object(told.metadata)
+    provider = as_object(told.provider_info) or as_object(metadata.get("provider_info"))
     arguments = bytes(told.arguments).decode("utf-8", "replace") or _json(metadata.get("arguments"))
     failed = told.reason is not None or told.type in ("tool_call.failure", "invalid_tool_call")
     return ServerCall(

@@ -14,7 +14,7 @@ from neuroroute.jsontypes import is_array, is_mapping
 from neuroroute.responses import Folded, TokenUsage
 from neuroroute.wire.decoder import NO_ERROR, Put
 from neuroroute.wire.failures import UNDECODABLE, failure_in_success
-from neuroroute.wire.items import ItemDecoder, as_count, as_text
+from neuroroute.wire.items import ItemDecoder, as_count, as_object, as_text
 from neuroroute.wire.toolcalls import WireCall, WireFunction
 
 
@@ -32,6 +32,7 @@ class _Item(msgspec.Struct, gc=False):
 class _Event(msgspec.Struct, gc=False):
     type: Any = None
     delta: Any = None
+    text: Any = None
     output_index: Any = None
     item: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     response: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
@@ -60,6 +61,9 @@ _decode_item = msgspec.json.Decoder(_Item).decode
 _decode_response = msgspec.json.Decoder(_Response).decode
 _decode_head = msgspec.json.Decoder(_Head).decode
 
+_WORDS = frozenset(("response.output_text.delta", "response.refusal.delta"))
+_SAID = ("response.output_text.done", "response.reasoning_text.done")
+"""All of a part, which may have streamed by."""
 _THOUGHTS = frozenset(
     ("response.reasoning_text.delta", "response.reasoning_summary_text.delta", "response.reasoning.delta")
 )
@@ -71,11 +75,13 @@ _CUT = {"max_output_tokens": "length", "content_filter": "content_filter"}
 class ResponsesDecoder(ItemDecoder):
     """Decodes one response."""
 
-    __slots__ = ("_argued", "_head")
+    __slots__ = ("_argued", "_head", "_streamed")
 
     def __init__(self, put: Put, tools: Mapping[str, Mapping[str, Any]] | None = None) -> None:
         super().__init__(put, tools)
         self._head = _Head()
+        self._streamed: set[Any] = set()
+        """Places of the items that came piece by piece."""
         self._argued: set[Any] = set()
         """Places of the calls that are known, and of those whose arguments came."""
 
@@ -85,10 +91,14 @@ class ResponsesDecoder(ItemDecoder):
         failed = event.error is not msgspec.UNSET and bytes(event.error) not in NO_ERROR
         if not kind or kind == "error" or failed:
             raise failure_in_success(data, why="an event has no 'type'", began=self.began)
-        if kind == "response.output_text.delta" or kind == "response.refusal.delta":
+        if kind in _WORDS:
+            self._streamed.add(_place(event.output_index))
             self._speak(as_text(event.delta))
         elif kind in _THOUGHTS:
+            self._streamed.add(_place(event.output_index))
             self._say("", as_text(event.delta))
+        elif kind in _SAID and _place(event.output_index) not in self._streamed:
+            self._speak(as_text(event.text)) if kind == _SAID[0] else self._say("", as_text(event.text))
         elif kind == "response.function_call_arguments.delta":
             self._argue(event.output_index, as_text(event.delta))
         elif kind in ("response.output_item.added", "response.output_item.done"):
@@ -160,7 +170,7 @@ class ResponsesDecoder(ItemDecoder):
             for item in output:
                 self._whole_item(item)
         self.usage = _usage(response.usage)
-        details = response.incomplete_details if is_mapping(response.incomplete_details) else {}
+        details = as_object(response.incomplete_details)
         cut = "length" if response.status == "incomplete" else None
         called = any(item.type == "function_call" for item in output)
         self.finish_reason = _CUT.get(as_text(details.get("reason"))) or cut or ("tool_calls" if called else "stop")
