@@ -21,7 +21,10 @@ SECTIONS = {
         "Breaker",
         "Clock",
     ],
-    "Answers": ["ModelResponse", "StreamingChunk", "TokenUsage", "Stats", "Note", "ToolCallFragment"],
+    "Answers": [
+        *("ModelResponse", "StreamingChunk", "TokenUsage", "Stats", "Note", "ToolCallFragment", "ServerCall"),
+        "Embeddings",
+    ],
     "Streams": ["CompletionStream", "ChunkStream", "SyncCompletionStream", "SyncChunkStream"],
     "Messages": [
         *("ChatMessage", "SystemMessage", "UserMessage", "AssistantMessage", "FunctionMessage", "ToolMessage"),
@@ -46,7 +49,7 @@ SECTIONS = {
     ],
     "Events": [
         *("Observer", "Event", "BreakerChanged", "BackingOff", "ModelLoading", "ModelReloaded", "Hedged"),
-        *("StreamContinued", "ModelLoaded", "ModelUnloaded", "ModelDownloaded"),
+        *("StreamContinued", "ModelLoaded", "ModelUnloaded", "ModelDownloaded", "PromptProcessing"),
     ],
 }
 

@@ -72,14 +72,17 @@ from neuroroute.pipe.events import (
     ModelReloaded,
     ModelUnloaded,
     Observer,
+    PromptProcessing,
     StreamContinued,
 )
 from neuroroute.pipe.policies import BreakerPolicy, RetryPolicy
 from neuroroute.pipe.reply import Clock
 from neuroroute.responses import (
+    Embeddings,
     LMStudioResponse,
     ModelResponse,
     Note,
+    ServerCall,
     Stats,
     StreamingChunk,
     TokenUsage,
@@ -113,6 +116,7 @@ __all__ = [
     "ConversationStore",
     "ConversationSummary",
     "DownloadedModel",
+    "Embeddings",
     "Event",
     "FunctionCall",
     "FunctionDefinition",
@@ -151,10 +155,12 @@ __all__ = [
     "Note",
     "Observer",
     "PartialJSON",
+    "PromptProcessing",
     "RequestOptions",
     "RetryPolicy",
     "SQLiteStore",
     "SavedConversation",
+    "ServerCall",
     "Stats",
     "StreamContinued",
     "StreamInterruptedError",
