@@ -89,5 +89,7 @@ def _break(
             return sent, events.failed(fault.message, len(sent), done), "clean"
         case "end":
             return sent, [], "clean"
+        case "start":
+            return [], [], "clean"
         case "cut" | "reset" | "hang":
             return sent, [], fault.kind
