@@ -140,6 +140,12 @@ EVENT = with_fields(
 )  # fmt: skip
 
 
+def check(error: LMStudioError) -> None:
+    """It is of a kind, and can be told."""
+    assert type(error) is not LMStudioError
+    assert str(error).encode()
+
+
 def decode(make: Callable[[Put], Decoder], batches: list[list[bytes]], *, is_whole: bool = False) -> tuple[Any, ...]:
     """What the caller sees of an answer, and the error that ended it."""
     chunks: list[StreamingChunk] = []
@@ -152,8 +158,7 @@ def decode(make: Callable[[Put], Decoder], batches: list[list[bytes]], *, is_who
             else:
                 answer.events(batch)
     except LMStudioError as error:
-        assert type(error) is not LMStudioError
-        assert str(error).encode()
+        check(error)
         ending = type(error), error.message
     if not is_whole or ending:
         answer.finish()
