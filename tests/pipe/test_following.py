@@ -150,3 +150,15 @@ async def test_new_messages_of_others_are_a_transcript(adapter: LMStudioAdapter,
     assert (previous_id, codes(response)) == (first.response_id, ["HISTORY_AS_TRANSCRIPT"])
     assert '{"role":"assistant","content":"2"}' in sent
     assert "You said: one" not in sent
+
+
+async def test_a_server_that_remembers_nothing_is_asked_once(adapter: LMStudioAdapter, lmstudio: Simulator) -> None:
+    """llama.cpp refuses any id on /v1/responses: from then on it is sent whole histories, and no id."""
+    said = "llama.cpp does not support 'previous_response_id'."
+    response = await adapter.generate_completion("one", api="responses")
+    lmstudio.fail(Fail(400, {"error": {"code": 400, "message": said, "type": "invalid_request_error"}}))
+    for prompt in ("two", "three", "four"):
+        response = await adapter.generate_completion(prompt, api="responses", previous=response)
+    ids = [new(request.json)[1] for request in lmstudio.requests if request.method == "POST"]
+    assert [one is None for one in ids] == [True, False, True, True, True]
+    assert len(response.messages) == 9

@@ -12,26 +12,30 @@ from neuroroute.errors import ModelInvalidRequestError
 from neuroroute.pipe.reply import Layer, Reply, Send
 from neuroroute.requests import ChatRequest
 from neuroroute.responses import ModelResponse, Note
-from neuroroute.wire.failures import is_stale
+from neuroroute.wire.failures import is_stale, remembers_nothing
 from neuroroute.wire.nativebody import needs_transcript
 
 
 def following() -> Layer:
     """The layer. Stands below what chooses the host; requests to routes that remember nothing pass at no cost."""
+    forgetful: set[str] = set()
+    """Base URLs of hosts that said that they remember no answer, so that they are not asked with every turn."""
 
     def layer(request: ChatRequest, send: Send) -> Awaitable[Reply]:
         return followed(request, send) if request.endpoint.remembers else send(request)
 
     async def followed(request: ChatRequest, send: Send) -> Reply:
-        why_whole = _continue_from(request, request.options["previous"])
+        why_whole = _continue_from(request, None if request.url in forgetful else request.options["previous"])
         try:
             return await send(_noted(request, why_whole))
         except ModelInvalidRequestError as error:
             if not request.known or not is_stale(error):
                 raise
+            if remembers_nothing(error):
+                forgetful.add(request.url)
         request.options["previous"] = None  # later attempts need not find out again
         _continue_from(request, None)
-        return await send(_noted(request, "the server no longer remembers the answer before it"))
+        return await send(_noted(request, "the server does not remember the answer before it"))
 
     return layer
 
