@@ -24,7 +24,10 @@ SECTIONS = {
         "Breaker",
         "Clock",
     ],
-    "Answers": ["ModelResponse", "StreamingChunk", "TokenUsage", "Stats", "Note", "ToolCallFragment"],
+    "Answers": [
+        *("ModelResponse", "StreamingChunk", "TokenUsage", "Stats", "Note", "ToolCallFragment", "ServerCall"),
+        "Embeddings",
+    ],
     "Streams": ["CompletionStream", "ChunkStream", "SyncCompletionStream", "SyncChunkStream"],
     "Messages": [
         *("ChatMessage", "SystemMessage", "UserMessage", "AssistantMessage", "FunctionMessage", "ToolMessage"),
@@ -50,6 +53,7 @@ SECTIONS = {
     "Events": [
         *("Observer", "Event", "BreakerChanged", "BackingOff", "ModelLoading", "ModelReloaded", "Hedged"),
         *("FailedOver", "HostChanged", "StreamContinued", "ModelLoaded", "ModelUnloaded", "ModelDownloaded"),
+        "PromptProcessing",
     ],
 }
 

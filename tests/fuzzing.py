@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from neuroroute.simulator.answers import Answer, StreamFault
 from neuroroute.simulator.catalogue import CATALOGUE
-from neuroroute.simulator.chat import Completion, streamed, whole
+from neuroroute.simulator.chat import Completion, body, events
+from neuroroute.simulator.delivery import streamed, whole
 from neuroroute.simulator.models import SimulatedModel
 from neuroroute.simulator.profiles import PROFILES
 from neuroroute.simulator.style import style_of
@@ -37,10 +38,11 @@ ANSWERS = (
     *(Answer(text, chunk_size=7) for text in CALLS_AS_TEXT),
 )
 ASKED = {"stream_options": {"include_usage": True}}
-STYLE = style_of(SimulatedModel("llama3"), ASKED, 0, PROFILES["0.4.25"], Unknowns())
-COMPLETIONS = [Completion(answer, ASKED, "c1", 1764000000, "llama3", STYLE) for answer in ANSWERS]
-STREAMS = [b"".join(piece.data for piece in streamed(completion).pieces) for completion in COMPLETIONS]
-BODIES = [b"".join(piece.data for piece in whole(completion).pieces) for completion in COMPLETIONS]
+MODEL = SimulatedModel("llama3")
+STYLE = style_of(MODEL, ASKED, 0, PROFILES["0.4.25"], Unknowns())
+COMPLETIONS = [Completion(answer, ASKED, "c1", 1764000000, "llama3", STYLE, MODEL, 4096) for answer in ANSWERS]
+STREAMS = [b"".join(piece.data for piece in streamed(it.answer, STYLE, events(it)).pieces) for it in COMPLETIONS]
+BODIES = [b"".join(piece.data for piece in whole(it.answer, STYLE, body(it), deltas=0).pieces) for it in COMPLETIONS]
 EVENTS = [line[6:] for body in STREAMS for line in body.splitlines() if line.startswith(b"data: ")]
 
 

@@ -3,8 +3,15 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from neuroroute import AnyMessage, AssistantMessage, SystemMessage, UserMessage
+from neuroroute import AnyMessage, AssistantMessage, ModelResponse, SystemMessage, TokenUsage, UserMessage
 from neuroroute.history import History
+
+
+def answer(messages: list[AnyMessage], response_id: str | None = None) -> ModelResponse:
+    """An answer that came back with this history."""
+    return ModelResponse(
+        text="", tokens=TokenUsage(), model="m", processing_time=0, messages=messages, response_id=response_id
+    )
 
 
 def talk(turns: int, *, system: bool = True) -> History:
@@ -12,7 +19,7 @@ def talk(turns: int, *, system: bool = True) -> History:
     for number in range(turns):
         asked = UserMessage(content=f"q{number}")
         head: list[AnyMessage] = [SystemMessage(content="Be kind.")] if system and not number else history.sent()
-        history = history.followed_by(asked, [*head, asked, AssistantMessage(content=f"a{number}")])
+        history = history.followed_by(asked, answer([*head, asked, AssistantMessage(content=f"a{number}")]))
     return history
 
 
@@ -31,8 +38,8 @@ def test_a_turn_makes_another_history() -> None:
 def test_the_same_question_object_may_come_again() -> None:
     """What belongs to a turn is found by place, not by identity."""
     asked = UserMessage(content="again")
-    history = History().followed_by(asked, [asked, AssistantMessage(content="a")])
-    history = history.followed_by(asked, [*history.sent(), asked, AssistantMessage(content="b")])
+    history = History().followed_by(asked, answer([asked, AssistantMessage(content="a")]))
+    history = history.followed_by(asked, answer([*history.sent(), asked, AssistantMessage(content="b")]))
     assert texts(history) == ["again", "a", "again", "b"]
 
 
@@ -100,3 +107,17 @@ def test_back_at_the_window_all_is_sent_again() -> None:
     back, asked = narrowed.undone()
     assert asked is not None
     assert texts(back) == [message.text for message in back.sent()] == ["Be kind.", "q0", "a0", "q1", "a1"]
+
+
+def test_what_the_server_remembers_goes_with_the_history() -> None:
+    """An answer with an id is what the next turn goes on from; one without, or taking a turn back, leaves nothing."""
+    asked = UserMessage(content="q")
+    said = answer([asked, AssistantMessage(content="a")], "resp_1")
+    history = History().followed_by(asked, said)
+    assert history.previous is said
+    assert history.instructed("Be kind.").previous is said
+    assert history.narrowed([asked]).previous is said
+    assert history.undone()[0].previous is None
+    assert history.forgotten().previous is None
+    again = [*history.sent(), asked, AssistantMessage(content="b")]
+    assert history.followed_by(asked, answer(again)).previous is None

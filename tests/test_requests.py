@@ -13,7 +13,7 @@ from neuroroute import LMStudioAdapter, ModelInvalidRequestError, RequestOptions
 from neuroroute.messages import MessageReader
 from neuroroute.options import _RULES, DEFAULTS, checked
 from neuroroute.simulator import Simulator
-from neuroroute.wire.encode import chat_request
+from neuroroute.wire.requesting import chat_request
 
 F: dict[str, Any] = {"function": {"name": "f", "parameters": {}}}
 CYCLE: list[Any] = []
@@ -49,6 +49,23 @@ BAD = {
     "reask": [-1, 1.5],
     "salvage": [1],
     "merge_roles": ["yes"],
+    "api": ["v1", 1, True, ["chat"]],
+    "integrations": [
+        "mcp/playwright",
+        [],
+        [5],
+        [{}],
+        [{"type": "plugin"}],
+        [{"type": "plugin", "id": "a", "allowed_tools": "x"}],
+        [{"type": "ephemeral_mcp", "server_label": "a"}],
+        [{"type": "ephemeral_mcp", "server_label": "a", "server_url": "http://a", "headers": {"X": 5}}],
+        [{"type": "plugin", "id": "a", "more": math.nan}],
+        [{"type": ["plugin"], "id": "a"}],
+    ],
+    "context_length": [0, 1.5, True],
+    "store": [1, "yes"],
+    "previous": ["resp_1", {"response_id": "resp_1"}, 5],
+    "on_progress": ["print", 5],
     "model": ["", 5],
     "needs": ["tool_use", {"flying"}, [["tool_use"]], 1],
     "strict": [1, "yes"],

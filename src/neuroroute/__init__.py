@@ -76,14 +76,17 @@ from neuroroute.pipe.events import (
     ModelReloaded,
     ModelUnloaded,
     Observer,
+    PromptProcessing,
     StreamContinued,
 )
 from neuroroute.pipe.policies import BreakerPolicy, RetryPolicy
 from neuroroute.pipe.reply import Clock
 from neuroroute.responses import (
+    Embeddings,
     LMStudioResponse,
     ModelResponse,
     Note,
+    ServerCall,
     Stats,
     StreamingChunk,
     TokenUsage,
@@ -117,6 +120,7 @@ __all__ = [
     "ConversationStore",
     "ConversationSummary",
     "DownloadedModel",
+    "Embeddings",
     "Event",
     "FailedOver",
     "FunctionCall",
@@ -160,10 +164,12 @@ __all__ = [
     "Note",
     "Observer",
     "PartialJSON",
+    "PromptProcessing",
     "RequestOptions",
     "RetryPolicy",
     "SQLiteStore",
     "SavedConversation",
+    "ServerCall",
     "Stats",
     "StreamContinued",
     "StreamInterruptedError",

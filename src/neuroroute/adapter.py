@@ -9,9 +9,9 @@ from typing import Any, Self, Unpack, cast
 import msgspec
 
 from neuroroute.conversation import Conversation, Verbs
+from neuroroute.embedverbs import EmbeddingVerbs
 from neuroroute.errors import ModelInvalidRequestError
 from neuroroute.messages import AnyMessage, ChatMessage
-from neuroroute.modelverbs import ModelVerbs
 from neuroroute.options import CommonOptions, ConversationOptions, RequestOptions, checked
 from neuroroute.planning import Trim
 from neuroroute.responses import ModelResponse
@@ -23,7 +23,7 @@ from neuroroute.toolloop import OnToolCall, ToolLoop, ToolStream
 from neuroroute.tools.toolbox import Toolbox, ToolItem
 
 
-class LMStudioAdapter(ModelVerbs):
+class LMStudioAdapter(EmbeddingVerbs):
     """A model in LM Studio.
 
     ::

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from neuroroute.messages import AssistantMessage, FunctionCall, ToolCall
+from neuroroute.messages import AnyMessage, AssistantMessage, FunctionCall, ToolCall, ToolMessage
 from neuroroute.requests import ChatRequest
 from neuroroute.responses import (
     Folded,
     ModelResponse,
     Note,
+    ServerCall,
     StreamingChunk,
     TokenUsage,
     estimate_message_tokens,
@@ -44,6 +45,7 @@ def assembled(
             model="",
             processing_time=processing_time,
             messages=[*request.messages],
+            api=request.endpoint.api,
         )
     answer = reply.answer
     folded = fold(chunks, len(request.messages))
@@ -58,14 +60,21 @@ def assembled(
         tokens=_tokens(None if answer.before else answer.usage, request, folded),
         model=answer.model,
         processing_time=processing_time,
-        messages=[*request.messages, _message(folded.text, calls, function_call)],
+        messages=[
+            *request.messages,
+            *_ran_by_server(answer.server_calls, len(request.messages)),
+            _message(folded.text, calls, function_call),
+        ],
         reasoning=folded.reasoning,
         finish_reason=_finish_reason(answer.finish_reason, legacy, bool(calls) and answer.complete),
         function_call=function_call,
         tool_calls=() if legacy else calls,
+        server_calls=answer.server_calls,
         stats=answer.stats,
         attempts=reply.attempts,
         host=reply.host,
+        api=request.endpoint.api,
+        response_id=answer.response_id if answer.complete else None,
         notes=(*request.notes, *notes),
         raw_json=answer.raw(folded),
     )
@@ -76,6 +85,25 @@ def _message(text: str, calls: tuple[ToolCall, ...], function_call: FunctionCall
     if function_call is not None:
         return AssistantMessage(content=text, function_call=function_call)
     return AssistantMessage(content=text, tool_calls=calls)
+
+
+def _ran_by_server(calls: Sequence[ServerCall], place: int) -> list[AnyMessage]:
+    """Calls that the server ran, and their results, as messages: a history without them would lack what was found."""
+    if not calls:
+        return []
+    named = [(f"{place * 1000 + at:09}", call) for at, call in enumerate(calls)]
+    asked = [
+        ToolCall(id=call_id, function=FunctionCall(name=call.name, arguments=call.arguments)) for call_id, call in named
+    ]
+    told = [
+        ToolMessage(
+            tool_call_id=call_id,
+            name=call.name or None,
+            content=call.output if call.error is None else f"Error: {call.error}",
+        )
+        for call_id, call in named
+    ]
+    return [AssistantMessage(tool_calls=tuple(asked)), *told]
 
 
 def _mended(calls: tuple[ToolCall, ...], notes: list[Note]) -> tuple[ToolCall, ...]:

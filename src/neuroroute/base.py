@@ -25,7 +25,7 @@ from neuroroute.pipe.policies import BreakerPolicy, RetryPolicy
 from neuroroute.pipe.reply import Clock
 from neuroroute.requests import ChatRequest
 from neuroroute.settings import find_settings
-from neuroroute.wire.encode import chat_request
+from neuroroute.wire.requesting import chat_request
 
 
 class Adapter:

@@ -221,6 +221,7 @@ class SyncLMStudioAdapter(Adapter):
     run_tools = _blocking(LMStudioAdapter.run_tools)
     stream_tools = _wrapping(LMStudioAdapter.stream_tools, SyncToolStream)
     conversation = _wrapping(LMStudioAdapter.conversation, SyncConversation)
+    embed = _blocking(LMStudioAdapter.embed)
     context_length = _blocking(LMStudioAdapter.context_length)
     list_models = _blocking(LMStudioAdapter.list_models)
     find_model = _blocking(LMStudioAdapter.find_model)

@@ -261,7 +261,7 @@ class Conversation:
         return self._verbs.defaults[name] if value is None else value
 
     def _options(self, options: Mapping[str, Any]) -> Options:
-        if "messages" in options:
+        if "messages" in options or "previous" in options:
             raise ModelInvalidRequestError("a conversation has its own messages; give the prompt alone")
         return {"system_message": self._system_message, **self._defaults, **options}
 
@@ -289,7 +289,7 @@ class Conversation:
 
     async def _kept(self, response: ModelResponse, plan: TurnPlan) -> ModelResponse:
         """The turn becomes part of the history, here and in the store."""
-        history = plan.history.followed_by(plan.question, response.messages)
+        history = plan.history.followed_by(plan.question, response)
         try:
             await self._saved(history)
         except LMStudioError as error:

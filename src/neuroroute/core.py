@@ -23,6 +23,7 @@ from neuroroute.pipe.capable import capable
 from neuroroute.pipe.continuing import continuing
 from neuroroute.pipe.deadline import deadline
 from neuroroute.pipe.events import Observer, teller
+from neuroroute.pipe.following import following
 from neuroroute.pipe.hedge import hedge
 from neuroroute.pipe.hosts import Host, Hosts
 from neuroroute.pipe.loading import loading
@@ -98,6 +99,7 @@ class Core:
             reloading(self.hosts, self._reload, tell),
             hedge(self.hosts, tell),
             route(self.hosts, tell),
+            following(),
             loading(self.hosts, tell),
             admit(self.hosts, clock),
             breaker(self.hosts, clock, breaker_policy.slow_first_chunk),

@@ -161,14 +161,16 @@ class DownloadedModel(msgspec.Struct, frozen=True, kw_only=True):
     """It was there before."""
 
 
-Phase: TypeAlias = Literal["downloading", "paused", "downloaded", "loading", "loaded"]
+Phase: TypeAlias = Literal["downloading", "paused", "downloaded", "loading", "loaded", "processing_prompt"]
 
 
 class ModelProgress(msgspec.Struct, frozen=True, kw_only=True):
-    """How far a download or a load is."""
+    """How far a download, a load, or the reading of a prompt is."""
 
     model: str
     phase: Phase
+    fraction: float | None = None
+    """0 to 1, where a ``native`` stream tells it; of downloads there are the bytes."""
     done_bytes: int | None = None
     """None where the server does not tell; it never does of a load."""
     total_bytes: int | None = None

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from neuroroute.messages import AnyMessage, SystemMessage, UserMessage
+from neuroroute.responses import ModelResponse
 
 _TITLE = 60
 
@@ -16,23 +17,27 @@ class History(NamedTuple):
     messages: tuple[AnyMessage, ...] = ()
     window: int = 0
     """Where the part begins that is still sent; system messages before it are sent, too."""
+    previous: ModelResponse | None = None
+    """The last answer, where its server remembers it: what to go on from."""
 
     def sent(self) -> list[AnyMessage]:
         """What goes out with the next question."""
         head = [message for message in self.messages[: self.window] if isinstance(message, SystemMessage)]
         return [*head, *self.messages[self.window :]]
 
-    def followed_by(self, question: UserMessage, answered: Sequence[AnyMessage]) -> History:
+    def followed_by(self, question: UserMessage, response: ModelResponse) -> History:
         """With a turn more.
 
         Args:
             question: what was asked.
-            answered: the whole history as it came back with the answer.
+            response: the answer, and the whole history as it came back with it.
         """
+        answered = response.messages
         last = max((at for at, message in enumerate(answered) if isinstance(message, UserMessage)), default=-1)
         said = any(isinstance(message, SystemMessage) for message in self.messages)
         head = [message for message in answered[:1] if isinstance(message, SystemMessage) and not said]
-        return History((*head, *self.messages, question, *answered[last + 1 :]), self.window + len(head))
+        messages = (*head, *self.messages, question, *answered[last + 1 :])
+        return History(messages, self.window + len(head), None if response.response_id is None else response)
 
     def narrowed(self, kept: Sequence[AnyMessage]) -> History:
         """Sending only as many messages as these from now on; system messages do not count."""
@@ -41,7 +46,7 @@ class History(NamedTuple):
         while at and left:
             at -= 1
             left -= not isinstance(self.messages[at], SystemMessage)
-        return History(self.messages, at)
+        return self._replace(window=at)
 
     def undone(self) -> tuple[History, UserMessage | None]:
         """Without its last turn, and what was asked in it."""
@@ -66,7 +71,7 @@ class History(NamedTuple):
         rest = self.messages if self.system is None else self.messages[1:]
         head = () if text is None or not rest else (SystemMessage(content=text),)
         moved = len(head) + len(rest) - len(self.messages)
-        return History((*head, *rest), max(self.window + moved, 0))
+        return self._replace(messages=(*head, *rest), window=max(self.window + moved, 0))
 
     @property
     def title(self) -> str:

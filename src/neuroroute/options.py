@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, Literal, TypeAlias, TypedDict, cast
 
 from neuroroute.capabilities import CAPABILITIES, Capability
+from neuroroute.details import ModelProgress
 from neuroroute.errors import ModelInvalidRequestError
-from neuroroute.jsontypes import is_mapping
+from neuroroute.integrations import is_integration
+from neuroroute.jsontypes import is_array, is_mapping
 from neuroroute.messages import ChatMessage
+from neuroroute.responses import ModelResponse
 from neuroroute.rules import Rule, are_biases, are_headers, are_texts, integer, is_words, not_json, number, one_of
 from neuroroute.shapes.shape import AnswerShape
 from neuroroute.tools.definitions import FunctionDefinition
 from neuroroute.tools.offer import FunctionChoice, ToolChoice, is_function_call, is_tool_choice
 from neuroroute.tools.toolbox import Toolbox, ToolItem
 
+Api: TypeAlias = Literal["chat", "completions", "responses", "native"]
 Reasoning: TypeAlias = Literal["off", "on", "low", "medium", "high"]
 Priority: TypeAlias = Literal["normal", "low"]
 OnOverflow: TypeAlias = Literal["error", "trim"]
@@ -76,6 +80,17 @@ class ConversationOptions(TypedDict, total=False):
     reasoning: Reasoning | None
     """Whether and how hard the model thinks before it answers; refused where the model lists other settings.
     Default: as the model is set up."""
+    api: Api | None
+    """The server's route that is asked: ``chat`` (/v1/chat/completions), ``completions`` (/v1/completions: the prompt
+    as it is), ``responses`` (/v1/responses) or ``native`` (/api/v1/chat). What a route does not take is refused; see
+    docs/apis.md. Default: ``chat``."""
+    integrations: Iterable[str | Mapping[str, Any]] | None
+    """Plugins and MCP servers whose tools the server itself may run; ``native`` only."""
+    context_length: int | None
+    """Tokens of context that the server is to take; ``native`` only. Default: as the model is loaded."""
+    on_progress: Callable[[ModelProgress], object] | None
+    """Is told how far the server is before it answers, in the event loop's thread: loading the model, and with
+    ``native`` streams reading the prompt. It must not wait."""
     model: str | None
     """Another model for this call; ``auto``: whichever is loaded."""
     needs: Collection[Capability] | None
@@ -109,6 +124,9 @@ class CommonOptions(ConversationOptions, total=False):
 
     messages: Iterable[ChatMessage | Mapping[str, Any]] | None
     """The history; ``prompt``, when not empty, is appended as a user message."""
+    previous: ModelResponse | None
+    """An answer to go on from: without ``messages`` its history is the history. Where the server that gave it remembers
+    it (``native``, ``responses``), only what is new is sent; else everything, so that the answer is the same."""
     system_message: str | None
     """Used when the history has no system message; None sends none. Default: "You are a helpful assistant."."""
 
@@ -125,6 +143,29 @@ class RequestOptions(CommonOptions, total=False):
     """The older form of tools; the answer's call is in ``function_call``."""
     function_call: FunctionChoice | None
     """``auto``, ``none``, or ``{"name": ...}``. Default: ``auto``."""
+    store: bool | None
+    """Whether the server is to remember the answer, for ``previous``; ``native`` only. Default: True."""
+
+
+class EmbedOptions(TypedDict, total=False):
+    """The options that ``embed`` takes; see :class:`RequestOptions`."""
+
+    timeout_ms: float | None
+    connect_timeout_ms: float | None
+    model_loading_timeout_ms: float | None
+    max_retries: int | None
+    initial_backoff: float | None
+    priority: Priority | None
+    hedge_after_ms: float | None
+    on_progress: Callable[[ModelProgress], object] | None
+    strict: bool | None
+    strict_model: bool | None
+    ttl: int | None
+    extra_headers: Mapping[str, str] | None
+
+
+def _are_integrations(value: Any) -> bool:
+    return is_array(value) and bool(value) and all(map(is_integration, value))
 
 
 def _are_capabilities(value: Any) -> bool:
@@ -163,6 +204,17 @@ _RULES: dict[str, Rule] = {
     "reasoning": Rule(
         lambda value: value in ("off", "on", "low", "medium", "high"), "one of off, on, low, medium, high"
     ),
+    "api": one_of("chat", "completions", "responses", "native"),
+    "previous": Rule(lambda value: isinstance(value, ModelResponse), "a ModelResponse"),
+    "integrations": Rule(
+        _are_integrations,
+        "a list of plugin ids such as 'mcp/playwright', or dicts: {'type': 'plugin', 'id': ...}, or "
+        "{'type': 'ephemeral_mcp', 'server_label': ..., 'server_url': ...}",
+        read=list,
+    ),
+    "store": Rule(_FLAG.check, _FLAG.right),
+    "context_length": Rule(integer(1), "a whole number of tokens of at least 1"),
+    "on_progress": Rule(callable, "a function that takes a ModelProgress"),
     "model": Rule(is_words, "a model id"),
     "needs": Rule(_are_capabilities, f"a set of {', '.join(CAPABILITIES)}", read=frozenset),
     "strict_model": _FLAG,
@@ -222,11 +274,15 @@ def checked(options: Mapping[str, Any], verb: str) -> dict[str, Any]:
     return given
 
 
+_OURS = ("model", "messages", "prompt", "input", "previous_response_id", "stream", "stream_options")
+"""Fields that the adapter makes from what it was given."""
+
+
 def _check_extra(extra: Mapping[str, Any]) -> None:
     for name, harmless in _IGNORED_BY_SERVER.items():
         if name in extra and extra[name] != harmless:
             raise ModelInvalidRequestError(f"extra[{name!r}] is refused: LM Studio ignores it", hint="Leave it out.")
-    taken = next((name for name in ("model", "messages", "stream", "stream_options") if name in extra), None)
+    taken = next((name for name in _OURS if name in extra), None)
     if taken:
         raise ModelInvalidRequestError(f"extra[{taken!r}] would overwrite what the adapter sends; leave it out")
     if (path := not_json(extra, "extra")) is not None:

@@ -79,7 +79,10 @@ async def planned(
                 history = history.narrowed(result.messages[:-1])
                 what = f"the history was too long: its {result.dropped} oldest turn(s) were not sent"
                 notes = [Note("HISTORY_TRIMMED", what)]
-    return TurnPlan(history, question, options | {"messages": [*history.sent(), question]}, notes)
+    sent: dict[str, Any] = {"messages": [*history.sent(), question]}
+    if history.previous is not None:
+        sent["previous"] = history.previous
+    return TurnPlan(history, question, options | sent, notes)
 
 
 async def _summarised(summarise: Summarise, messages: list[AnyMessage], tokens: int) -> list[AnyMessage]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
-from neuroroute.details import same_model
+from neuroroute.details import ModelProgress, same_model
 from neuroroute.errors import LMStudioError, ModelInvalidRequestError
 from neuroroute.jsontypes import is_text
 from neuroroute.limits import Limit
@@ -17,10 +17,33 @@ from neuroroute.options import DEFAULTS
 from neuroroute.responses import Note
 from neuroroute.tools.offer import Offer
 
+if TYPE_CHECKING:
+    from neuroroute.wire.decoder import Decoder, Put
+
+
+class Endpoint(NamedTuple):
+    """One of the server's routes: where a request goes, how its body is made, and how the answer is read."""
+
+    api: str
+    """The option ``api`` that asks for it."""
+    path: str
+    """Below the base URL; of a native route, below the server's root."""
+    encode: Callable[[ChatRequest], bytes]
+    """The body of a request as it is now."""
+    decoder: Callable[[Put, ChatRequest], Decoder]
+    """What reads the answer to a request, and has each chunk put somewhere."""
+    remembers: bool = False
+    """The server keeps what was said, under an id."""
+
+    def address(self, base_url: str) -> str:
+        """Where requests for a host go."""
+        return (base_url.removesuffix("/v1") if self.path.startswith("/api/") else base_url) + self.path
+
 
 class ChatRequest(msgspec.Struct, kw_only=True):
     """One request on its way down the pipe."""
 
+    endpoint: Endpoint
     model: str
     messages: list[AnyMessage]
     body: bytes
@@ -56,6 +79,16 @@ class ChatRequest(msgspec.Struct, kw_only=True):
     """How often the adapter had been closed in this event loop when it set out."""
     spent: float = 0.0
     """Seconds that were spent before it went down the pipe, on asking where to go."""
+    known: int = 0
+    """How many of the messages the host remembers, so that they are not sent ..."""
+    known_as: str | None = None
+    """... and the id under which it does."""
+    progressed: Callable[[ModelProgress], None] | None = None
+    """Is told how far the server is before it answers."""
+
+    def encode(self) -> None:
+        """Makes the body anew, once the model or the messages have changed."""
+        self.body = self.endpoint.encode(self)
 
     def is_late(self) -> bool:
         """Whether it is being cancelled because a time limit of it passed."""
@@ -99,12 +132,13 @@ def history(prompt: str, options: Mapping[str, Any], reader: MessageReader) -> l
     """
     if not is_text(prompt):
         raise ModelInvalidRequestError(f"prompt must be a text, not a value of type {type(prompt).__name__}")
-    messages = [] if options["messages"] is None else reader.read(options["messages"])
+    given, previous = options["messages"], options["previous"]
+    messages = [] if given is None else reader.read(given)
     if prompt:
         messages.append(UserMessage(content=prompt))
     if not messages:
         raise ModelInvalidRequestError("there is nothing to send: give a prompt, or messages")
-    return messages
+    return messages if given is not None or previous is None else [*previous.messages, *messages]
 
 
 def with_system(

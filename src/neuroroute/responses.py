@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple, TypedDict, cast
 
 import msgspec
@@ -43,6 +43,8 @@ class Stats(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds."""
     generation_time: float | None = None
     """Seconds."""
+    load_time: float | None = None
+    """Seconds that the model took to load for this request, where it had to be (``native``)."""
 
 
 class ToolCallFragment(msgspec.Struct, frozen=True, gc=False):
@@ -56,6 +58,21 @@ class ToolCallFragment(msgspec.Struct, frozen=True, gc=False):
     """The function's name, on the fragment that brings it."""
     arguments: str = ""
     """A piece of the arguments' JSON text."""
+
+
+class ServerCall(msgspec.Struct, frozen=True, kw_only=True):
+    """A call that the server ran itself, by one of the ``integrations``: nothing is left for you to do."""
+
+    name: str
+    """The tool."""
+    arguments: str = "{}"
+    """The arguments as JSON text."""
+    output: str = ""
+    """What the tool gave."""
+    error: str | None = None
+    """Why the call came to nothing; None: it did not."""
+    provider: str = ""
+    """The plugin's id, or the label of the MCP server."""
 
 
 class StreamingChunk(msgspec.Struct, gc=False):
@@ -122,6 +139,8 @@ class ModelResponse(msgspec.Struct, kw_only=True, rename={"raw_json": "raw"}):
     """The call that the model asks for, in the older form."""
     tool_calls: tuple[ToolCall, ...] = ()
     """The calls that the model asks for; ids are never empty."""
+    server_calls: tuple[ServerCall, ...] = ()
+    """Calls that the server ran itself on the way to this answer, with their results."""
     parsed: Any = None
     """The typed answer, where a ``response_format`` was given."""
     stats: Stats = Stats()
@@ -132,6 +151,10 @@ class ModelResponse(msgspec.Struct, kw_only=True, rename={"raw_json": "raw"}):
     """Attempts that were needed."""
     host: str = ""
     """Name and port of the host that answered."""
+    api: str = "chat"
+    """The option ``api`` that it was asked with."""
+    response_id: str | None = None
+    """Under which the server remembers the answer and all before it (``native``, ``responses``); see ``previous``."""
     notes: tuple[Note, ...] = ()
     """What was adapted, or is not as asked."""
     raw_json: msgspec.Raw = msgspec.Raw(b"{}")
@@ -141,6 +164,34 @@ class ModelResponse(msgspec.Struct, kw_only=True, rename={"raw_json": "raw"}):
     def raw(self) -> LMStudioResponse:
         """The server's answer as a plain dict, decoded at each look."""
         return cast("LMStudioResponse", msgspec.json.decode(self.raw_json))
+
+
+class Embeddings(msgspec.Struct, kw_only=True):
+    """Vectors of texts; ``len()``, an index and a loop go over the vectors."""
+
+    vectors: list[list[float]]
+    """One for each text, in their order."""
+    model: str
+    """The model that made them, as the server names it."""
+    tokens: TokenUsage
+    """What it took; an estimate, since LM Studio counts none here."""
+    processing_time: float = 0.0
+    """Seconds from the call to the last vector, waits and retries included."""
+    host: str = ""
+    """Name and port of the host that answered, the last batch where there were several."""
+    attempts: int = 1
+    """Attempts that were needed, of all batches together."""
+    notes: tuple[Note, ...] = ()
+    """What was adapted, or is not as asked."""
+
+    def __len__(self) -> int:
+        return len(self.vectors)
+
+    def __iter__(self) -> Iterator[list[float]]:
+        return iter(self.vectors)
+
+    def __getitem__(self, at: int) -> list[float]:
+        return self.vectors[at]
 
 
 class Folded(NamedTuple):

@@ -130,6 +130,10 @@ I cannot know\.
 After:
 Function call: FunctionCall\(name='get_weather', arguments='\{"location":"New York, NY"\}'\)
 """,
+    "text_completion": r"""def celsius_to_fahrenheit\(degrees\):
+    return degrees \* 9 / 5 \+ 32
+Tokens: \d+
+""",
     "run_tools": r"""-> get_weather \{"location":"Oslo"\}
 -> get_weather \{"location":"Rome","unit":"fahrenheit"\}
 Answer: 22 degrees in Oslo, 72 in Rome\.
@@ -142,6 +146,8 @@ Finish reason: stop
 
 
 def answer(request: Received) -> str | Answer:
+    if "prompt" in request.json:
+        return "    return degrees * 9 / 5 + 32"
     said = request.json["messages"][-1]["content"]
     if "tools" in request.json and said in CALLS:
         return Answer(tool_calls=CALLS[said])

@@ -24,7 +24,7 @@ from neuroroute.pipe.retry import retry
 from neuroroute.pipe.route import route
 from neuroroute.pipe.transport import WholeReply
 from neuroroute.requests import ChatRequest
-from neuroroute.wire.encode import encode_body
+from neuroroute.wire.endpoints import CHAT
 from virtualtime import LoopClock
 
 ANSWER = b'{"choices":[{"message":{"role":"assistant","content":"yes"},"finish_reason":"stop"}],"model":"m"}'
@@ -108,5 +108,8 @@ class Fleet:
 def request(text: str = "?", model: str = "m", **options: Any) -> ChatRequest:
     given = {**DEFAULTS, "timeout_ms": 60_000.0, **options}
     messages: list[Any] = [UserMessage(content=text)]
-    body = encode_body(model, messages, given, None, streaming=False)
-    return ChatRequest(model=model, messages=messages, body=body, streaming=False, options=given, notes=[])
+    made = ChatRequest(
+        endpoint=CHAT, model=model, messages=messages, body=b"", streaming=False, options=given, notes=[]
+    )
+    made.encode()
+    return made

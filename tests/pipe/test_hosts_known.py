@@ -18,6 +18,7 @@ from neuroroute.pipe.gate import Gate
 from neuroroute.pipe.hosts import Host, Hosts
 from neuroroute.pipe.policies import HostPolicy
 from neuroroute.requests import ChatRequest
+from neuroroute.wire.endpoints import CHAT
 
 
 def made(clock: FakeClock, *listed: ModelDetails, slots: int | None = None) -> tuple[Host, list[Event]]:
@@ -48,6 +49,7 @@ def hosts_at(policy: HostPolicy, *ports: int) -> Hosts:
 
 def request(model: str, port: int) -> ChatRequest:
     return ChatRequest(
+        endpoint=CHAT,
         model=model,
         messages=[],
         body=b"",

@@ -39,6 +39,7 @@ from neuroroute.pipe.retry import delay_after, retry
 from neuroroute.pipe.transport import WholeReply
 from neuroroute.requests import ChatRequest
 from neuroroute.simulator import Answer, Fail, Simulator, StreamFault
+from neuroroute.wire.endpoints import CHAT
 
 CRASHED = Fail(400, {"error": "The model has crashed without additional information. (Exit code: null)"})
 
@@ -65,6 +66,7 @@ HERE = "http://localhost:1234/v1"
 
 def request(streaming: bool = False, **options: Any) -> ChatRequest:
     return ChatRequest(
+        endpoint=CHAT,
         model="m",
         messages=[],
         body=b"",

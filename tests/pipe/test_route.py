@@ -20,7 +20,6 @@ from neuroroute import (
 )
 from neuroroute.details import ModelInstance
 from neuroroute.pipe.route import elsewhere
-from neuroroute.wire.encode import renamed
 
 NOT_LOADED = listed()
 
@@ -149,12 +148,6 @@ async def test_copies_of_a_model_are_all_used(clock: FakeClock) -> None:
     assert not any(b"m:3" in body for body in sent)
     assert (await one.ask(model="m:3")).host == "a"
     assert sent[-1].startswith(b'{"model":"m:3",')
-
-
-def test_a_body_is_renamed() -> None:
-    """For another copy the body is the same but for the model's name, whatever that holds."""
-    for name in ("m", 'a"b', "\u00e9/x:2"):
-        assert renamed(request(model=name).body, name, "n") == request(model="n").body
 
 
 async def test_the_conversation_stays_where_it_was(clock: FakeClock) -> None:

@@ -52,6 +52,16 @@ async def test_a_stream_ends_cleanly_without_its_end(server: Simulator, client: 
     assert [event["choices"][0]["delta"]["content"] for event in events] == ["one", " two"]
 
 
+async def test_a_stream_may_only_start(server: Simulator, client: Any) -> None:
+    """``start`` leaves what comes before the prompt is read: nothing of a chat, two events of a response."""
+    server.answer(Answer(FOUR, stream_fault=StreamFault("start")), times=2)
+    assert await client.stream(server) == b""
+    body = {"model": "llama3", "input": "x", "stream": True}
+    async with client.session.post(f"{server.url}/responses", json=body) as response:
+        events = client.events(await response.read())
+    assert [event["type"] for event in events] == ["response.created", "response.in_progress"]
+
+
 async def test_one_half_of_the_end_may_be_missing(server: Simulator, client: Any) -> None:
     """``no_done`` leaves out ``[DONE]`` alone, ``no_finish`` the finish reason alone."""
     server.answer(Answer(FOUR, stream_fault=StreamFault("no_done")))

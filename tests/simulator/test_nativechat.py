@@ -10,7 +10,16 @@ from typing import Any
 import aiohttp
 import pytest
 
-from neuroroute.simulator import Answer, Fail, SimulatedModel, Simulator, StreamFault, Unknowns
+from neuroroute.simulator import (
+    Answer,
+    Fail,
+    FaultPlan,
+    SimulatedModel,
+    Simulator,
+    StreamFault,
+    Unknowns,
+    WholeFault,
+)
 
 PATH = "/api/v1/chat"
 
@@ -255,3 +264,38 @@ async def test_without_jit_it_loads_nothing(client: Any) -> None:
     """Without JIT loading a model that is not loaded is not found."""
     async with Simulator(jit=False) as server:
         assert (await client.post(server, PATH, {"model": "qwen3-8b", "input": "x"}))[0] == 404
+
+
+async def test_a_stream_that_only_starts(server: Simulator, client: Any) -> None:
+    """A stream may end after chat.start, with neither error nor end; the next is whole again."""
+    FaultPlan("stream:start@1").apply(server)
+    assert types(await told(client, server)) == ["chat.start"]
+    assert types(await told(client, server))[-1] == "chat.end"
+
+
+async def test_a_whole_answer_goes_wrong(server: Simulator, client: Any) -> None:
+    """A whole answer is cut on the wire as told, and has the headers that it is given."""
+    server.answer(Answer("one", whole_fault=WholeFault("end", 9), headers={"X-A": "b"}))
+    body = {"model": "llama3", "input": "x"}
+    async with client.session.post(f"{server.origin}{PATH}", json=body) as response:
+        assert (len(await response.read()), response.headers["X-A"]) == (9, "b")
+
+
+@pytest.mark.parametrize(
+    ("fail", "error"),
+    [
+        (Fail(500, "engine gone"), {"type": "internal_error", "code": "unknown", "message": "engine gone"}),
+        (
+            Fail(400, {"error": "Channel Error"}),
+            {"type": "internal_error", "code": "unknown", "message": "Channel Error"},
+        ),
+        (
+            Fail(400, {"error": {"type": "mcp_connection_error", "message": "no mcp", "code": None}}),
+            {"type": "mcp_connection_error", "message": "no mcp"},
+        ),
+    ],
+)
+async def test_a_failure_as_an_event(server: Simulator, client: Any, fail: Fail, error: dict[str, str]) -> None:
+    """A failure given by a script is told in a stream with its own type, or as what happens at run time."""
+    server.script(lambda _: fail)
+    assert next(event for event in await told(client, server) if event["type"] == "error")["error"] == error

@@ -6,7 +6,8 @@ docs/testing-clients.md tells of it, and each of its claims is a test here.
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Any
 
 import openai
 import pytest
@@ -23,6 +24,7 @@ from neuroroute.simulator import (
     Reset,
     Slicer,
     StreamFault,
+    Unknowns,
     WholeFault,
     parse_fault,
 )
@@ -180,3 +182,57 @@ def test_a_slow_stream_never_times_out(lmstudio: Simulator, shaken: openai.OpenA
     """``timeout`` is between two bytes: a stream may take any time in all, as long as something comes."""
     lmstudio.answer(Answer("a b c d e", delay_between=0.08))
     assert told(shaken.with_options(timeout=0.3), []) == "stop"
+
+
+# ── The other routes ────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_embeddings(client: openai.OpenAI) -> None:
+    """The SDK asks for base64 by itself, is sent numbers, and takes them."""
+    answer = client.embeddings.create(model="text-embedding-nomic-embed-text-v1.5", input=["one", "two"])
+    assert [len(item.embedding) for item in answer.data] == [8, 8]
+    assert all(type(number) is float for item in answer.data for number in item.embedding)
+    assert (answer.data[1].index, answer.usage.total_tokens) == (1, 0)
+
+
+def test_text_completions(client: openai.OpenAI) -> None:
+    """Text completions say the same in both modes."""
+    whole = client.completions.create(model="llama3", prompt="A story!")
+    assert (whole.choices[0].text, whole.choices[0].finish_reason) == (STORY.text, "stop")
+    stream = client.completions.create(model="llama3", prompt="A story!", stream=True)
+    assert "".join(chunk.choices[0].text for chunk in stream) == STORY.text
+
+
+def test_responses(lmstudio: Simulator, client: openai.OpenAI) -> None:
+    """A response is read whole and as a stream, calls included, and continued by its id."""
+    first = client.responses.create(model="llama3", input="A story!")
+    assert (first.output_text, first.status) == (STORY.text, "completed")
+    lmstudio.answer(Answer("Sunny.", reasoning="hm", tool_calls=[("get_weather", {"city": "Paris"})]))
+    with client.responses.stream(model="llama3", input="Go on.", previous_response_id=first.id) as stream:
+        seen = [event.type for event in stream]
+        last = stream.get_final_response()
+    assert (seen[0], seen[-1]) == ("response.created", "response.completed")
+    assert last.output_text == "Sunny."
+    assert [item.type for item in last.output] == ["reasoning", "message", "function_call"]
+    assert last.usage is not None
+    assert last.usage.input_tokens == 2 + 5 + 2
+    deltas = client.responses.create(model="llama3", input="A story!", stream=True)
+    text = [event.delta for event in deltas if event.type == "response.output_text.delta"]
+    assert "".join(text) == STORY.text
+    lmstudio.forget(last.id)
+    with pytest.raises(openai.BadRequestError) as stale:
+        client.responses.create(model="llama3", input="x", previous_response_id=last.id)
+    assert stale.value.code == "previous_response_not_found"
+
+
+@pytest.mark.parametrize(("form", "raised"), [("chat", True), ("error", False), ("failed", False)])
+def test_a_response_that_fails_in_its_stream(
+    lmstudio: Simulator, client: openai.OpenAI, form: Any, raised: bool
+) -> None:
+    """Only an error event as chat has it is raised; OpenAI's own events are handed out, and the stream just ends."""
+    lmstudio.unknowns = Unknowns(responses_error=form)
+    FaultPlan("stream:error:1").apply(lmstudio)
+    seen: list[str] = []
+    with pytest.raises(openai.APIError) if raised else nullcontext():
+        seen.extend(event.type for event in client.responses.create(model="llama3", input="A story!", stream=True))
+    assert raised or seen[-1] == {"error": "error", "failed": "response.failed"}[form]

@@ -17,8 +17,7 @@ from neuroroute.pipe.reply import Layer, Reply, Send
 from neuroroute.pipe.retry import retries_of
 from neuroroute.requests import ChatRequest
 from neuroroute.responses import Note, StreamingChunk, estimate_tokens
-from neuroroute.wire.decode import AnswerDecoder
-from neuroroute.wire.encode import encode_body
+from neuroroute.wire.decoder import Decoder
 
 GO_ON = "Continue your answer from where it stopped, without repeating it."
 """What the model is asked. Plain words: a small model refuses what sounds like an order about its own message, and a
@@ -59,7 +58,7 @@ class ContinuedReply:
         return self._reply.ready
 
     @property
-    def answer(self) -> AnswerDecoder:
+    def answer(self) -> Decoder:
         """What is known of the answer that goes on now."""
         return self._reply.answer
 
@@ -149,5 +148,6 @@ class ContinuedReply:
             if options["max_tokens"] < 1:
                 return None
         messages = [*request.messages, AssistantMessage(content=text), UserMessage(content=GO_ON)]
-        body = encode_body(request.model, messages, options, request.offer, streaming=True)
-        return replace(request, messages=messages, body=body, options=options, failures=[], limits=[], spent=0.0)
+        follow_up = replace(request, messages=messages, options=options, failures=[], limits=[], spent=0.0)
+        follow_up.encode()
+        return follow_up

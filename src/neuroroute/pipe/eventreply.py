@@ -20,7 +20,6 @@ from neuroroute.limits import milliseconds
 from neuroroute.pipe.strangers import STRANGERS, translated
 from neuroroute.requests import ChatRequest
 from neuroroute.responses import StreamingChunk
-from neuroroute.wire.decode import AnswerDecoder
 from neuroroute.wire.sse import SSEParser
 
 if TYPE_CHECKING:
@@ -71,7 +70,7 @@ class EventReply:
 
     def __init__(self, response: aiohttp.ClientResponse, request: ChatRequest, max_bytes: int) -> None:
         self.ready: deque[StreamingChunk] = deque()
-        self.answer = AnswerDecoder(self.ready.append, request.salvageable)
+        self.answer = request.endpoint.decoder(self.ready.append, request)
         self.host = request.host
         self.attempts = 1
         self._response = response

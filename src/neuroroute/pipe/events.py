@@ -62,6 +62,16 @@ class HostChanged(Event, frozen=True, kw_only=True):
 class ModelLoading(Event, frozen=True, kw_only=True):
     """The server loads the model; the request waits for it, and its deadline was moved."""
 
+    fraction: float | None = None
+    """How far that is, 0 to 1; only ``native`` streams tell, again and again."""
+
+
+class PromptProcessing(Event, frozen=True, kw_only=True):
+    """The model reads the prompt; only ``native`` streams tell."""
+
+    fraction: float | None
+    """How far that is, 0 to 1."""
+
 
 class ModelLoaded(Event, frozen=True, kw_only=True):
     """A model was loaded, since it was asked for (:meth:`load_model`, :meth:`warm_up`) or was gone."""

@@ -234,6 +234,9 @@ class Hosts:
         usual = self.pace.seconds(now)
         cost = partial(expected_seconds, now=now, usual=1.0 if usual is None else usual)
         last = self._affinity.place(request)
+        if (previous := request.options["previous"]) is not None:  # who gave that answer may remember it
+            there = (place for place in self.places(request.model) if place.host.name == previous.host)
+            last = next(there, last)
 
         def can(place: HostedModel) -> bool:
             return place not in tried and not place.breaker.refuses
@@ -258,7 +261,7 @@ class Hosts:
             request.url, request.host = self.all[0].url, self.all[0].name
 
     async def models(self, *, max_age: float = 0.0) -> list[ModelDetails]:
-        """The models of all hosts, each model once.
+        """The models of all hosts that are not known to be down, each model once.
 
         Args:
             max_age: seconds that may have passed since they were listed.
@@ -266,10 +269,11 @@ class Hosts:
         Raises:
             LMStudioError: no host gives a listing: the error of the first.
         """
-        asked = [host.listings.models(max_age=max_age) for host in self.all]
-        if len(asked) == 1:
-            return await asked[0]
-        listed = dict(zip(self.all, await asyncio.gather(*asked, return_exceptions=True), strict=True))
+        if len(self.all) == 1:
+            return await self.all[0].listings.models(max_age=max_age)
+        there = [host for host in self.all if not host.down] or self.all
+        asked = [host.listings.models(max_age=max_age) for host in there]
+        listed = dict(zip(there, await asyncio.gather(*asked, return_exceptions=True), strict=True))
         failures = [one for one in listed.values() if isinstance(one, BaseException)]
         if len(failures) == len(listed) or any(not isinstance(one, LMStudioError) for one in failures):
             raise failures[0]

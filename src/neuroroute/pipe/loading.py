@@ -2,15 +2,18 @@
 
 LM Studio loads a model upon its first request and tells nobody: the request hangs, perhaps for minutes. So whoever
 waits long asks the listing; if it says that the model is not loaded, it is being loaded, and the deadline moves.
+A native stream tells it by itself.
 """
 
 from __future__ import annotations
 
 from functools import partial
 
+from neuroroute.details import ModelProgress
 from neuroroute.limits import alarmed
 from neuroroute.pipe.events import ModelLoading, Tell
 from neuroroute.pipe.hosts import Hosts
+from neuroroute.pipe.progress import progressing, report
 from neuroroute.pipe.reply import Layer, Reply, Send
 from neuroroute.requests import ChatRequest
 
@@ -33,8 +36,10 @@ def loading(hosts: Hosts, tell: Tell) -> Layer:
             host = hosts.of(request)
             host.loads_until = host.policy.clock.monotonic() + request.options["model_loading_timeout_ms"] / 1000
             tell(ModelLoading(host=request.host, model=request.model))
+            report(request, ModelProgress(model=request.model, phase="loading"))
 
     async def layer(request: ChatRequest, send: Send) -> Reply:
+        request.progressed = progressing(request, tell) if request.endpoint.api == "native" else None
         if request.waited_for_loading:
             return await send(request)
         half: float = request.options["timeout_ms"] / 2000

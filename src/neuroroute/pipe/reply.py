@@ -9,7 +9,7 @@ from typing import Protocol, TypeAlias
 from neuroroute.errors import LMStudioError
 from neuroroute.requests import ChatRequest
 from neuroroute.responses import StreamingChunk
-from neuroroute.wire.decode import AnswerDecoder
+from neuroroute.wire.decoder import Decoder
 
 
 class Reply(Protocol):
@@ -27,7 +27,7 @@ class Reply(Protocol):
         ...
 
     @property
-    def answer(self) -> AnswerDecoder:
+    def answer(self) -> Decoder:
         """What is known of the answer as a whole: its model, usage, finish reason."""
         ...
 

@@ -27,7 +27,6 @@ from neuroroute.pipe.hostedmodel import HostedModel
 from neuroroute.pipe.hosts import Hosts
 from neuroroute.pipe.reply import Layer, Reply, Send
 from neuroroute.requests import ChatRequest
-from neuroroute.wire.encode import renamed
 
 _OF_ONE_HOST = (
     ModelAuthenticationError,
@@ -84,7 +83,8 @@ def _sent(hosts: Hosts, request: ChatRequest, place: HostedModel, send: Send) ->
 
 async def _sent_to_copy(request: ChatRequest, name: str, send: Send) -> Reply:
     asked, body = request.model, request.body
-    request.model, request.body = name, renamed(body, asked, name)
+    request.model = name
+    request.encode()
     try:
         return await send(request)
     finally:

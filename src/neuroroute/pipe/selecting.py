@@ -10,7 +10,6 @@ from neuroroute.pipe.hosts import Hosts
 from neuroroute.pipe.reply import Layer, Reply, Send
 from neuroroute.requests import ChatRequest
 from neuroroute.selection import AUTO, choose
-from neuroroute.wire.encode import encode_body
 
 _MAX_AGE = 1.0
 """Seconds; many who ask at once are told from one listing, and a model that was loaded by hand is soon seen."""
@@ -38,7 +37,7 @@ def selecting(hosts: Hosts) -> Layer:
                 request.notes.append(choice.note)
         request.model = model
         hosts.assign(request)
-        request.body = encode_body(model, request.messages, request.options, request.offer, streaming=request.streaming)
+        request.encode()
         return await send(request)
 
     return layer

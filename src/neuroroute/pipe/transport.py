@@ -27,7 +27,6 @@ from neuroroute.pipe.reply import Reply
 from neuroroute.pipe.strangers import STRANGERS, translated
 from neuroroute.requests import ChatRequest
 from neuroroute.responses import StreamingChunk
-from neuroroute.wire.decode import AnswerDecoder
 from neuroroute.wire.failures import failure
 
 STALE_SECONDS = 0.25
@@ -46,7 +45,7 @@ class WholeReply:
 
     def __init__(self, body: bytes, request: ChatRequest) -> None:
         self.ready: deque[StreamingChunk] = deque()
-        self.answer = AnswerDecoder(self.ready.append, request.salvageable)
+        self.answer = request.endpoint.decoder(self.ready.append, request)
         self.answer.whole(body)
         if not self.answer.began:
             raise ModelEmptyResponseError("the answer has neither content nor reasoning nor a call")
@@ -93,7 +92,7 @@ class Transport:
         self._proxy = proxy
         self._max_bytes = max_response_bytes
         self._tokens = tokens or {}
-        self._targets: dict[str, tuple[URL, dict[str, str] | None]] = {}
+        self._targets: dict[tuple[str, str], tuple[URL, dict[str, str] | None]] = {}
         self._timeouts: dict[float, aiohttp.ClientTimeout] = {}
 
     async def send(self, request: ChatRequest) -> Reply:
@@ -215,9 +214,10 @@ class Transport:
         limit: float = request.options["connect_timeout_ms"]
         if (timeout := self._timeouts.get(limit)) is None:
             timeout = self._timeouts[limit] = aiohttp.ClientTimeout(total=None, sock_connect=limit / 1000)
-        if (target := self._targets.get(request.url)) is None:
-            target = URL(f"{request.url}/chat/completions"), self._authorization(request.url)
-            self._targets[request.url] = target
+        place = (request.url, request.endpoint.path)
+        if (target := self._targets.get(place)) is None:
+            target = URL(request.endpoint.address(request.url)), self._authorization(request.url)
+            self._targets[place] = target
         url, own = target
         extra: dict[str, str] | None = request.options["extra_headers"]
         return session.post(

@@ -9,7 +9,6 @@ from neuroroute.pipe.hosts import Hosts
 from neuroroute.pipe.reply import Layer, Reply, Send
 from neuroroute.requests import ChatRequest
 from neuroroute.responses import Note
-from neuroroute.wire.encode import encode_body
 from neuroroute.wire.shorten import shortened
 
 
@@ -28,9 +27,7 @@ def trimming(hosts: Hosts) -> Layer:
             if not left:
                 raise
         request.messages = left.messages
-        request.body = encode_body(
-            request.model, request.messages, request.options, request.offer, streaming=request.streaming
-        )
+        request.encode()
         what = (
             f"the history was longer than the {fits} tokens that fit: its {left.dropped} oldest turn(s) were left out"
         )

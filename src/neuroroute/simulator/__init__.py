@@ -17,7 +17,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from neuroroute.simulator.answers import Answer, Fail, StreamFault, WholeFault
+    from neuroroute.simulator.answers import Answer, Fail, McpCall, StreamFault, WholeFault
     from neuroroute.simulator.catalogue import CATALOGUE, case_named
     from neuroroute.simulator.chaos import ChaosProxy
     from neuroroute.simulator.downloads import SimulatedDownload
@@ -57,6 +57,7 @@ __all__ = [
     "FaultPlan",
     "Freeze",
     "Latency",
+    "McpCall",
     "NetworkFault",
     "Profile",
     "Received",
@@ -94,6 +95,7 @@ _HOME = {
     "SlowClose": "toxics",
     "Answer": "answers",
     "Fail": "answers",
+    "McpCall": "answers",
     "StreamFault": "answers",
     "WholeFault": "answers",
     "CATALOGUE": "catalogue",

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import msgspec
 
+from neuroroute.simulator.loosely import as_object
+
 if TYPE_CHECKING:
     from neuroroute.simulator.wordings import ErrorCase
 
@@ -19,12 +21,15 @@ Call: TypeAlias = tuple[str, Mapping[str, Any] | str] | tuple[str, Mapping[str, 
 class StreamFault:
     """How a streamed answer goes wrong once its headers are out."""
 
-    kind: Literal["cut", "reset", "end", "hang", "error", "no_finish", "no_done"]
+    kind: Literal["cut", "reset", "end", "hang", "error", "no_finish", "no_done", "start"]
     """``cut``: the socket is closed in the middle of the body. ``reset``: the same, by a TCP reset. ``end``: the body
     ends cleanly, with neither finish reason nor ``[DONE]``. ``hang``: silence until the client leaves. ``error``: an
-    error event. ``no_finish``: ``[DONE]`` without a finish reason. ``no_done``: a finish reason without ``[DONE]``."""
+    error event. ``no_finish``: ``[DONE]`` without a finish reason. ``no_done``: a finish reason without ``[DONE]``.
+    ``start``: the body ends cleanly after what comes before the prompt is read, as ``chat.start`` of the native chat
+    (seen in life) and ``response.in_progress`` do; in other streams nothing does."""
     after: int | None = None
-    """How many deltas are sent first; None: all of them, as ``no_finish`` and ``no_done`` always do."""
+    """How many deltas are sent first; None: all of them, as ``no_finish`` and ``no_done`` always do, none with
+    ``start``."""
     message: str = "The model has crashed without additional information. (Exit code: null)"
     """What the error event says."""
     done: bool | None = None
@@ -50,6 +55,25 @@ class WholeFault:
 
 
 @dataclass(frozen=True, slots=True)
+class McpCall:
+    """A tool that LM Studio itself runs for the model, in the native chat: the client sees it happen."""
+
+    tool: str
+    arguments: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    output: str = ""
+    """What the tool said."""
+    provider: str = field(default="mcp/tools", kw_only=True)
+    """Who has the tool: a plugin, as ``"mcp/playwright"``, or the label of a server that the request names, without a
+    slash."""
+    invalid: Literal["name", "arguments"] | None = field(default=None, kw_only=True)
+    """It fails, since there is no tool of that name, or it does not take these arguments; ``output`` is the reason."""
+    reasoning: str = field(default="", kw_only=True)
+    """What the model thinks before."""
+    seconds: float = field(default=0.0, kw_only=True)
+    """How long the tool takes."""
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
     """What the model answers, and how it is sent. The same answer serves both modes, streamed and whole."""
 
@@ -59,6 +83,8 @@ class Answer:
     """The field in which the reasoning comes, or ``think``: inside the content, as ``<think>...</think>``. None: as the
     version has it, ``reasoning_content`` in the newest."""
     tool_calls: Sequence[Call] = field(default=(), kw_only=True)
+    mcp_calls: Sequence[McpCall] = field(default=(), kw_only=True)
+    """Tools that the server runs between the reasoning and the text, one after the other; in the native chat only."""
     finish_reason: str | None = field(default=None, kw_only=True)
     """None: ``tool_calls`` where there are any, else ``stop``."""
     usage: Mapping[str, Any] | None = field(default=None, kw_only=True)
@@ -146,8 +172,20 @@ class Refused(Exception):  # noqa: N818 - a finding, not a fault
 
     @property
     def message(self) -> str:
-        """What an event says of it."""
-        return self.case.payload.decode("utf-8", "replace") if isinstance(self.case, Fail) else self.case.message
+        """What an event says of it: the words without their envelope, if it has one."""
+        if not isinstance(self.case, Fail):
+            return self.case.message
+        said = as_object(self.error).get("message", self.error)
+        return said if isinstance(said, str) else self.case.payload.decode("utf-8", "replace")
+
+    @property
+    def error(self) -> Any:
+        """What stands under ``error`` in its body, if anything does."""
+        body = self.case.payload if isinstance(self.case, Fail) else self.case.body
+        try:
+            return as_object(msgspec.json.decode(body)).get("error")
+        except msgspec.DecodeError:
+            return None
 
     @property
     def fail(self) -> Fail:
@@ -164,7 +202,7 @@ def split(text: str, size: int | None) -> list[str]:
 
 
 _WHOLE_KINDS = ("cut", "reset", "end", "hang")
-_STREAM_KINDS = (*_WHOLE_KINDS, "error", "no_finish", "no_done")
+_STREAM_KINDS = (*_WHOLE_KINDS, "error", "no_finish", "no_done", "start")
 
 
 def _check(fault: StreamFault | WholeFault, kinds: tuple[str, ...]) -> None:

@@ -20,6 +20,7 @@ from neuroroute.simulator.wordings import (
     NO_VISION,
     OVERFLOW_ADVICE,
     OVERFLOW_BARE,
+    TOKEN_IDS,
     TOKEN_MISSING,
     TOOL_CHOICE_OBJECT,
     UNLOADED_IN_QUEUE,
@@ -28,10 +29,12 @@ from neuroroute.simulator.wordings import (
     encode,
     load_failed,
     malformed_token,
+    not_embedding,
     object_error,
     overflow_early,
     overflow_n_keep,
     overflow_without_numbers,
+    stale_response,
     text_error,
     unknown_model,
     unknown_model_early,
@@ -167,13 +170,7 @@ _NATIVE = (
         type="invalid_request",
         param="previous_response_id",
     ),
-    object_error(
-        "responses_stale_response",
-        "Response with id 'resp_1' not found while attempting to build chat history chain",
-        endpoint="responses",
-        param="previous_response_id",
-        code="previous_response_not_found",
-    ),
+    stale_response("resp_1"),
 )
 
 _VALIDATION = (
@@ -182,13 +179,8 @@ _VALIDATION = (
     MALFORMED_MESSAGES,
     IMAGE_URL,
     NO_VISION,
-    text_error("embeddings_token_ids", "'input' field must be a string or an array of strings", endpoint="embeddings"),
-    object_error(
-        "embeddings_by_llm",
-        'Failed to load model "llama3". Error: Model is not embedding.',
-        endpoint="embeddings",
-        param="model",
-    ),
+    TOKEN_IDS,
+    not_embedding("llama3"),
 )
 
 CATALOGUE: tuple[ErrorCase, ...] = (*_MODELS, *_RUNTIME, *_OVERFLOW, *_ACCESS, *_NATIVE, *_VALIDATION)

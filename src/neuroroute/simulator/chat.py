@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from neuroroute.simulator.answers import split
+from neuroroute.simulator.delivery import Events
 from neuroroute.simulator.events import DONE, error_events, event
 from neuroroute.simulator.loosely import as_array, as_object
-from neuroroute.simulator.sending import Piece, Sending
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping
 
-    from neuroroute.simulator.answers import Answer, StreamFault
+    from neuroroute.simulator.answers import Answer
+    from neuroroute.simulator.models import SimulatedModel
     from neuroroute.simulator.profiles import ReasoningForm
-    from neuroroute.simulator.sending import Ending
     from neuroroute.simulator.style import Style
 
 
@@ -29,10 +29,14 @@ class Completion:
 
     answer: Answer
     request: Mapping[str, Any]
+    """As one to chat: whatever the route, it has ``messages``."""
     id: str
     created: int
     model: str
     style: Style
+    source: SimulatedModel
+    context: int
+    """The context that its instance was loaded with."""
 
     @property
     def reasoning(self) -> str:
@@ -91,26 +95,8 @@ class Completion:
         return str(100_000_000 + zlib.crc32(f"{self.id}/{index}".encode()) % 900_000_000)
 
 
-def whole(completion: Completion) -> Sending:
+def body(completion: Completion) -> dict[str, Any]:
     """The answer in one body."""
-    answer = completion.answer
-    body = msgspec.json.encode(_whole_body(completion))
-    fault = answer.whole_fault
-    sent = body if fault is None else body[: fault.after]
-    style = completion.style
-    ending: Ending = "clean" if fault is None or fault.kind == "end" else fault.kind
-    return Sending(
-        [Piece(sent, answer.delay_first)],
-        status=answer.status,
-        content_type=answer.content_type or "application/json; charset=utf-8",
-        headers=answer.headers,
-        length=len(sent) if ending == "clean" else len(body),
-        delay=answer.delay + style.prefill + style.delta * len([*_said(completion)]),
-        ending=ending,
-    )
-
-
-def _whole_body(completion: Completion) -> dict[str, Any]:
     answer = completion.answer
     message: dict[str, Any] = {"role": "assistant", "content": "".join(completion.content_chunks)}
     if completion.style.reasoning_form != "think":
@@ -131,31 +117,18 @@ def _whole_body(completion: Completion) -> dict[str, Any]:
     }
 
 
-def streamed(completion: Completion) -> Sending:
-    """The answer as a stream of events."""
-    answer = completion.answer
-    if answer.raw_chunks is not None:
-        begun, end = list(answer.raw_chunks), list[bytes]()
-    else:
-        begun = [_event(completion, msgspec.json.encode(_chunk(completion, delta))) for delta in _deltas(completion)]
-        end = _end(completion)
-    ending: Ending = "clean"
-    fault = answer.stream_fault
-    if fault is not None:
-        begun, end, ending = _break(completion, fault, begun, end)
-    style = completion.style
-    early, late = (0.0, style.prefill) if style.headers_before_prefill else (style.prefill, 0.0)
-    pauses = [answer.delay_between + style.delta] * len(begun) + [answer.delay_between] * len(end)
-    if pauses:
-        pauses[0] += answer.delay_first - answer.delay_between + late
-    return Sending(
-        [Piece(data, pause) for data, pause in zip([*begun, *end], pauses, strict=True)],
-        status=answer.status,
-        content_type=answer.content_type or "text/event-stream",
-        headers=answer.headers,
-        delay=answer.delay + early,
-        ending=ending,
+def events(completion: Completion, also: Mapping[str, Any] | None = None) -> Events:
+    """The answer as a stream of events; ``also`` stands beside the finish reason."""
+    return Events(
+        [framed(completion, msgspec.json.encode(_chunk(completion, delta))) for delta in _deltas(completion)],
+        last_events(completion, _chunk(completion, {}, finish_reason=completion.finish_reason), also or {}),
+        partial(failed, completion),
     )
+
+
+def failed(completion: Completion, message: str, _sent: int, done: bool) -> list[bytes]:
+    """What ends a stream that fails."""
+    return error_events(message, done=done, framed=partial(framed, completion))
 
 
 def _deltas(completion: Completion) -> Iterator[dict[str, Any]]:
@@ -186,33 +159,6 @@ def _said(completion: Completion) -> Iterator[dict[str, Any]]:
             yield {"tool_calls": [{"index": index, "function": {"arguments": piece}}]}
 
 
-def _end(completion: Completion) -> list[bytes]:
-    chunks = [_chunk(completion, {}, finish_reason=completion.finish_reason)]
-    wanted = as_object(completion.request.get("stream_options")).get("include_usage")
-    if wanted and completion.style.profile.stream_usage:
-        chunks.append({**_chunk(completion, {}), "choices": [], "usage": completion.usage})
-    return [_event(completion, data) for data in (*map(msgspec.json.encode, chunks), DONE)]
-
-
-def _break(
-    completion: Completion, fault: StreamFault, begun: Sequence[bytes], end: Sequence[bytes]
-) -> tuple[list[bytes], list[bytes], Ending]:
-    sent = list(begun[: fault.after])
-    match fault.kind:
-        case "no_done":
-            return list(begun), list(end[:-1]), "clean"
-        case "no_finish":
-            return list(begun), list(end[-1:]), "clean"
-        case "error":
-            done = completion.style.done_after_error if fault.done is None else fault.done
-            events = error_events(fault.message, done=done, framed=partial(_event, completion))
-            return sent, events, "clean"
-        case "end":
-            return sent, [], "clean"
-        case "cut" | "reset" | "hang":
-            return sent, [], fault.kind
-
-
 def _chunk(completion: Completion, delta: Mapping[str, Any], *, finish_reason: str | None = None) -> dict[str, Any]:
     return {
         "id": completion.id,
@@ -224,13 +170,23 @@ def _chunk(completion: Completion, delta: Mapping[str, Any], *, finish_reason: s
     }
 
 
-def _event(completion: Completion, data: bytes, *, name: str = "") -> bytes:
+def last_events(completion: Completion, last: Mapping[str, Any], also: Mapping[str, Any]) -> list[bytes]:
+    """What ends a stream: the chunk with the finish reason, the usage where it is asked for, ``[DONE]``."""
+    chunks = [{**last, **also}]
+    wanted = as_object(completion.request.get("stream_options")).get("include_usage")
+    if wanted and completion.style.profile.stream_usage:
+        chunks.append({**last, "choices": [], "usage": completion.usage})
+    return [framed(completion, data) for data in (*map(msgspec.json.encode, chunks), DONE)]
+
+
+def framed(completion: Completion, data: bytes, *, name: str = "") -> bytes:
+    """One event, as the answer wants it to look."""
     return event(data, name=name, newline=completion.answer.newline, comment=completion.answer.comment)
 
 
-def prompt_tokens(body: Mapping[str, Any]) -> int:
+def prompt_tokens(request: Mapping[str, Any]) -> int:
     """How long a prompt is: its words are its tokens here."""
-    return sum(_words(text_of(message)) for message in body.get("messages", ()))
+    return sum(_words(text_of(message)) for message in request.get("messages", ()))
 
 
 def text_of(message: Mapping[str, Any]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
 from neuroroute.simulator import wordings
 from neuroroute.simulator.answers import Refused
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from neuroroute.simulator.slots import Slots
     from neuroroute.simulator.unknowns import Unknowns
     from neuroroute.simulator.wordings import ErrorCase
+
+
+Kind: TypeAlias = Literal["llm", "embedding"]
 
 
 class Shelf(Protocol):
@@ -64,25 +67,37 @@ class Lifecycle:
 
     # ── For requests ────────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def find(self, asked: str, config: Mapping[str, Any] | None = None) -> tuple[SimulatedModel, str]:
+    async def find(
+        self, asked: str, config: Mapping[str, Any] | None = None, *, kind: Kind = "llm"
+    ) -> tuple[SimulatedModel, str]:
         """The model and the instance that answer a request, loaded first where the server does that.
 
         Args:
             asked: A model's key or an instance's id.
             config: What the model is loaded with, if it is.
+            kind: The type of model that can answer it.
 
         Raises:
             Refused: There is none.
         """
         while True:
-            shelf = self._shelf
-            model, instance = resolve(shelf.models, asked, jit=shelf.jit, profile=shelf.profile)
+            model, instance = self._resolve(asked, kind)
             if instance is None:
                 await self._load_on_request(model, config or {})
             elif instance in self._crashed:
                 raise Refused(self._crashed[instance])
             else:
                 return model, instance
+
+    def _resolve(self, asked: str, kind: Kind) -> tuple[SimulatedModel, str | None]:
+        shelf = self._shelf
+        able = [model for model in shelf.models if model.type == kind]
+        if kind == "llm":
+            return resolve(able, asked, jit=shelf.jit, profile=shelf.profile)
+        for model in shelf.models:
+            if model.type == "llm" and (asked in model.instance_ids or asked.lower() == model.key.lower()):
+                raise Refused(wordings.not_embedding(asked))
+        return resolve(able, asked, jit=shelf.jit, profile=shelf.profile, lonely=shelf.unknowns.embeddings_by_any)
 
     async def load(self, model: SimulatedModel, config: Mapping[str, Any]) -> str:
         """Loads a model once more, and returns the new instance's id.

@@ -35,6 +35,8 @@ class SimulatedModel:
     more, does not fit."""
     parallel: int = 4
     """How many requests each instance answers at once; the others wait."""
+    dimensions: int = 8
+    """How many numbers its vectors have, if it is for embeddings."""
     publisher: str = "neuroroute"
     architecture: str = "llama"
     quantization: str = "Q4_K_M"
@@ -139,6 +141,7 @@ def default_models() -> list[SimulatedModel]:
             type="embedding",
             tools=False,
             max_context_length=2048,
+            context_length=2048,
             architecture="nomic-bert",
             publisher="nomic-ai",
         ),
@@ -146,9 +149,16 @@ def default_models() -> list[SimulatedModel]:
 
 
 def resolve(
-    models: Sequence[SimulatedModel], asked: str, *, jit: bool, profile: Profile
+    models: Sequence[SimulatedModel], asked: str, *, jit: bool, profile: Profile, lonely: bool = True
 ) -> tuple[SimulatedModel, str | None]:
-    """Finds who answers a chat request.
+    """Finds which of the models of one type answers a request.
+
+    Args:
+        models: Those of that type.
+        asked: A key, in any case, or an instance's id.
+        jit: Whether one that is not loaded may be.
+        profile: The version of the server.
+        lonely: Whether the only one that is loaded answers for what is unknown.
 
     Returns:
         The model, and the id of the instance that answers; None: it has to be loaded first.
@@ -156,18 +166,17 @@ def resolve(
     Raises:
         Refused: No model answers, in the words of that version.
     """
-    llms = [model for model in models if model.type == "llm"]
-    loaded = [model for model in llms if model.loaded]
+    loaded = [model for model in models if model.loaded]
     for model in loaded:
         if asked in model.instance_ids:
             return model, asked
-    known = next((model for model in llms if model.key.lower() == asked.lower()), None)
+    known = next((model for model in models if model.key.lower() == asked.lower()), None)
     if known and known.loaded:
         return known, known.instance_ids[0]
     if known and jit:
         return known, None
-    if len(loaded) == 1:
+    if lonely and len(loaded) == 1:
         return loaded[0], loaded[0].instance_ids[0]
     if loaded:
-        raise Refused(profile.unknown_model(asked, [model.key for model in llms]))
+        raise Refused(profile.unknown_model(asked, [model.key for model in models]))
     raise Refused(profile.no_models_loaded)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from neuroroute.simulator.answers import split
+from neuroroute.simulator.answers import McpCall, split
 from neuroroute.simulator.chat import prompt_tokens
 from neuroroute.simulator.events import event
 from neuroroute.simulator.loosely import as_array, as_object
@@ -80,51 +80,81 @@ class Telling:
     prompt: int
     response_id: str | None = None
     load_seconds: float | None = None
-    reasoning: list[str] = field(default_factory=list[str])
-    text: list[str] = field(default_factory=list[str])
+    output: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
 
     @classmethod
     def of(cls, instance: str, messages: Sequence[Mapping[str, Any]]) -> Telling:
         """Nothing was said yet."""
         return cls(instance, prompt_tokens({"messages": messages}))
 
+    def said(self, *kinds: str) -> str:
+        """What was said so far in items of these kinds."""
+        return "".join(item["content"] for item in self.output if item["type"] in kinds)
+
     def result(self, style: Style | None, answer: Answer | None) -> dict[str, Any]:
         """The aggregated answer."""
-        output = [
-            {"type": kind, "content": "".join(said)}
-            for kind, said in (("reasoning", self.reasoning), ("message", self.text))
-            if said
-        ]
-        thought, spoken = (len("".join(said).split()) for said in (self.reasoning, self.text))
-        delta = style.delta if style else 0.0
+        thought = len(self.said("reasoning").split())
         stats: dict[str, Any] = {
             "input_tokens": self.prompt,
-            "total_output_tokens": thought + spoken,
+            "total_output_tokens": thought + len(self.said("message").split()),
             "reasoning_output_tokens": thought,
-            "tokens_per_second": round(1 / delta, 3) if delta else 1000.0,
-            "time_to_first_token_seconds": round((style.prefill if style else 0.0) + delta, 3),
+            "tokens_per_second": style.tokens_per_second if style else 0.0,
+            "time_to_first_token_seconds": style.first_token if style else 0.0,
         }
         if self.load_seconds is not None:
             stats["model_load_time_seconds"] = self.load_seconds
         body: dict[str, Any] = {
             "model_instance_id": (answer and answer.model) or self.instance,
-            "output": output,
-            "stats": stats,
+            "output": self.output,
+            "stats": {**stats, **(answer.stats if answer else {})},
         }
         if self.response_id is not None:
             body["response_id"] = self.response_id
         return body
 
-    def deltas(self, answer: Answer, style: Style) -> Iterator[tuple[str, str]]:
-        """What is said, delta by delta: its kind and its text; each is noted when the next is asked for."""
-        reasoning = [] if style.silent else split(answer.reasoning, answer.chunk_size)
-        for kind, pieces, told in (
-            ("reasoning", reasoning, self.reasoning),
-            ("message", answer.content_chunks(), self.text),
-        ):
-            for piece in pieces:
-                yield kind, piece
-                told.append(piece)
+    def steps(self, answer: Answer, style: Style) -> Iterator[tuple[str, str | McpCall]]:
+        """What is said, delta by delta, and the calls: kind and content; each is noted when the next is asked for."""
+        for kind, content in _steps(answer, style):
+            yield kind, content
+            if isinstance(content, McpCall):
+                self.output.append(_item(content))
+            elif self.output and self.output[-1]["type"] == kind:
+                self.output[-1]["content"] += content
+            else:
+                self.output.append({"type": kind, "content": content})
+
+
+def _steps(answer: Answer, style: Style) -> Iterator[tuple[str, str | McpCall]]:
+    for call in (None, *answer.mcp_calls):
+        thought = answer.reasoning if call is None else call.reasoning
+        for piece in [] if style.silent else split(thought, answer.chunk_size):
+            yield "reasoning", piece
+        if call is not None:
+            yield "tool_call", call
+    for piece in answer.content_chunks():
+        yield "message", piece
+
+
+def _item(call: McpCall) -> dict[str, Any]:
+    """A call as an item of the output."""
+    if call.invalid is not None:
+        return {"type": "invalid_tool_call", **_invalid(call)}
+    return {"type": "tool_call", **_asked(call), "output": call.output, **_provider(call)}
+
+
+def _asked(call: McpCall) -> dict[str, Any]:
+    return {"tool": call.tool, "arguments": call.arguments}
+
+
+def _provider(call: McpCall) -> dict[str, Any]:
+    if "/" in call.provider:
+        return {"provider_info": {"type": "plugin", "plugin_id": call.provider}}
+    return {"provider_info": {"type": "ephemeral_mcp", "server_label": call.provider}}
+
+
+def _invalid(call: McpCall) -> dict[str, Any]:
+    more = {"arguments": call.arguments, **_provider(call)} if call.invalid == "arguments" else {}
+    return {"reason": call.output, "metadata": {"type": f"invalid_{call.invalid}", "tool_name": call.tool, **more}}
 
 
 def named(type: str, **fields: Any) -> bytes:  # noqa: A002 - the field's name
@@ -144,25 +174,41 @@ def reading(style: Style, *, twice: bool) -> Iterator[Piece]:
 
 def saying(telling: Telling, answer: Answer, style: Style) -> Iterator[Piece]:
     """The events while the answer is told, up to what its fault lets through."""
-    fault = answer.stream_fault
+    left = answer.stream_fault.after if answer.stream_fault is not None else None
     open_kind = ""
     pause = answer.delay_first + style.delta
-    for number, (kind, piece) in enumerate(telling.deltas(answer, style)):
-        if fault is not None and fault.after == number:
+    for kind, content in telling.steps(answer, style):
+        if kind != open_kind and open_kind:
+            yield Piece(named(f"{open_kind}.end"))
+        if isinstance(content, McpCall):
+            open_kind = ""
+            yield from _calling(content)
+            continue
+        if left == 0:
             return
         if kind != open_kind:
-            if open_kind:
-                yield Piece(named(f"{open_kind}.end"))
-            yield Piece(named(f"{kind}.start"))
             open_kind = kind
-        yield Piece(named(f"{kind}.delta", content=piece), pause)
+            yield Piece(named(f"{kind}.start"))
+        yield Piece(named(f"{kind}.delta", content=content), pause)
         pause = answer.delay_between + style.delta
+        left = None if left is None else left - 1
     if open_kind:
         yield Piece(named(f"{open_kind}.end"))
 
 
-def error_event(case: ErrorCase) -> bytes:
+def _calling(call: McpCall) -> Iterator[Piece]:
+    """The events of a call. That a tool of no known name has but the last of them is a guess."""
+    if call.invalid != "name":
+        yield Piece(named("tool_call.start", tool=call.tool, **_provider(call)))
+        yield Piece(named("tool_call.arguments", **_asked(call), **_provider(call)))
+    if call.invalid is None:
+        done = named("tool_call.success", **_asked(call), output=call.output, **_provider(call))
+        yield Piece(done, call.seconds)
+    else:
+        yield Piece(named("tool_call.failure", **_invalid(call)), call.seconds)
+
+
+def error_event(error: Mapping[str, Any]) -> bytes:
     """A failure as an event."""
-    said = as_object(as_object(msgspec.json.decode(case.body)).get("error"))
-    fields = {name: said[name] for name in ("type", "message", "code", "param") if said.get(name) is not None}
+    fields = {name: error[name] for name in ("type", "message", "code", "param") if error.get(name) is not None}
     return named("error", error=fields)

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from neuroroute.simulator import nativeanswer, validation
+from neuroroute.simulator import delivery, nativeanswer, validation
 from neuroroute.simulator.answers import Answer, Fail, Refused
 from neuroroute.simulator.chat import text_of
-from neuroroute.simulator.controls import Controlled
+from neuroroute.simulator.loosely import as_object
 from neuroroute.simulator.native import as_native, check, native_error, not_found
 from neuroroute.simulator.nativeanswer import Telling, named
-from neuroroute.simulator.scripted import Scripted
-from neuroroute.simulator.sending import Outgoing, Piece, Sending, of_json
+from neuroroute.simulator.predicting import Predicting
+from neuroroute.simulator.sending import Outgoing, Piece, Sending
 from neuroroute.simulator.style import Style, style_of
 from neuroroute.simulator.wordings import text_error
 
@@ -46,14 +45,12 @@ class _Exchange:
             await self.outgoing.write([Piece(named(type, **fields))])
 
 
-class NativeChat(Scripted, Controlled):
+class NativeChat(Predicting):
     """A server that has the native chat."""
 
     def __init__(self, *, port: int, keepalive_timeout: float) -> None:
-        Scripted.__init__(self)
-        Controlled.__init__(self, port=port, keepalive_timeout=keepalive_timeout)
-        self._said: dict[str, list[Mapping[str, Any]]] = {}
-        self._response_ids = itertools.count(1)
+        super().__init__(port=port, keepalive_timeout=keepalive_timeout)
+        self._chats: dict[str, list[Mapping[str, Any]]] = {}
 
     async def _native_chat(self, received: Received, body: Mapping[str, Any], outgoing: Outgoing) -> web.StreamResponse:
         for name in ("model", "input"):
@@ -62,9 +59,9 @@ class NativeChat(Scripted, Controlled):
         if wrong := nativeanswer.refused_reasoning(model, body.get("reasoning")):
             raise Refused(wrong)
         previous = body.get("previous_response_id")
-        if previous is not None and previous not in self._said:
+        if previous is not None and previous not in self._chats:
             raise Refused(nativeanswer.stale_response(str(previous)))
-        messages = nativeanswer.messages_of(body, self._said.get(str(previous), []))
+        messages = nativeanswer.messages_of(body, self._chats.get(str(previous), []))
         telling = Telling.of((model.instance_ids or [model.key])[0], messages)
         exchange = _Exchange(received, body, messages, outgoing, telling)
         if body.get("stream") is not True:
@@ -125,11 +122,13 @@ class NativeChat(Scripted, Controlled):
     async def _native_stream(self, exchange: _Exchange, answer: Answer, style: Style) -> web.StreamResponse:
         outgoing, telling = exchange.outgoing, exchange.telling
         await asyncio.sleep(answer.delay)
+        fault = answer.stream_fault
+        if fault is not None and fault.kind == "start":
+            return outgoing.response
         await outgoing.write(nativeanswer.reading(style, twice=self.unknowns.prefill_ends_twice))
         await outgoing.write(nativeanswer.saying(telling, answer, style))
-        fault = answer.stream_fault
         if fault is None:
-            self._keep(exchange)
+            self._keep(exchange, answer)
             await exchange.event("chat.end", result=telling.result(style, answer))
         elif fault.kind == "error":
             raise Refused(text_error("scripted", fault.message))
@@ -138,23 +137,23 @@ class NativeChat(Scripted, Controlled):
         return outgoing.response
 
     async def _native_whole(self, exchange: _Exchange, answer: Answer, style: Style) -> web.StreamResponse:
-        deltas = list(exchange.telling.deltas(answer, style))
-        self._keep(exchange)
-        body = of_json(exchange.telling.result(style, answer))
-        await asyncio.sleep(answer.delay + style.prefill + style.delta * len(deltas))
-        return await exchange.outgoing.send(body)
+        deltas = len(list(exchange.telling.steps(answer, style))) - len(answer.mcp_calls)
+        self._keep(exchange, answer)
+        await asyncio.sleep(sum(call.seconds for call in answer.mcp_calls))
+        body = exchange.telling.result(style, answer)
+        return await exchange.outgoing.send(delivery.whole(answer, style, body, deltas=deltas))
 
     async def _native_break(self, exchange: _Exchange, refused: Refused) -> None:
         """A stream that fails: an error event and, as the documentation has it, what was said so far."""
-        case = as_native(refused.case)
-        if isinstance(case, Fail):
-            case = native_error("scripted", refused.message)
-        await exchange.outgoing.write([Piece(nativeanswer.error_event(case))])
+        error = as_object(Refused(as_native(refused.case)).error)
+        if not error:  # words alone, or none
+            error = as_object(Refused(native_error("scripted", refused.message)).error)
+        await exchange.outgoing.write([Piece(nativeanswer.error_event(error))])
         if self.unknowns.native_error_ends:
             await exchange.event("chat.end", result=exchange.telling.result(None, None))
 
-    def _keep(self, exchange: _Exchange) -> None:
+    def _keep(self, exchange: _Exchange, answer: Answer) -> None:
         if exchange.body.get("store") is False:
             return
-        id = exchange.telling.response_id = f"resp_{next(self._response_ids)}"  # noqa: A001 - the field's name
-        self._said[id] = [*exchange.messages, {"role": "assistant", "content": "".join(exchange.telling.text)}]
+        id = exchange.telling.response_id = answer.id or f"resp_{next(self._ids)}"  # noqa: A001 - the field's name
+        self._chats[id] = [*exchange.messages, {"role": "assistant", "content": exchange.telling.said("message")}]

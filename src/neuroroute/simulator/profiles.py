@@ -25,6 +25,8 @@ class Profile:
     surfaces: frozenset[Surface]
     """The native APIs: v0 from 0.3.6, v1 (chat, listing, load, unload) from 0.4.0, as its documentation has it. That
     every version greets is a guess."""
+    responses: bool
+    """Whether it has ``/v1/responses``: from 0.3.29 (its release notes)."""
     unknown_model: Callable[[str, list[str]], ErrorCase]
     """What is said to a model among several that is unknown: a 404 of its own words on 0.3.5, a 400 later (reports).
     That 0.3.16 has the later words is a guess."""
@@ -61,6 +63,7 @@ class Profile:
 _0_3_5 = Profile(
     name="0.3.5",
     surfaces=frozenset({"greeting"}),
+    responses=False,
     unknown_model=wordings.unknown_model_early,
     no_models_loaded=wordings.NO_MODELS_LOADED_EARLY,
     load_failed=partial(wordings.load_failed, status=404),
@@ -83,7 +86,12 @@ _0_3_16 = replace(
     auto_evict=True,
 )
 _0_3_30 = replace(
-    _0_3_16, name="0.3.30", stream_usage=True, argument_fragments=True, gpt_oss_reasoning_form="reasoning"
+    _0_3_16,
+    name="0.3.30",
+    responses=True,
+    stream_usage=True,
+    argument_fragments=True,
+    gpt_oss_reasoning_form="reasoning",
 )
 _0_4_0 = replace(
     _0_3_30,

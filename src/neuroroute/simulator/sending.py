@@ -75,6 +75,8 @@ class Outgoing:
     def __init__(self, request: web.BaseRequest) -> None:
         self._request = request
         self._response: web.StreamResponse | None = None
+        self.written = 0
+        """How many pieces of the body were sent."""
 
     @property
     def response(self) -> web.StreamResponse:
@@ -115,6 +117,7 @@ class Outgoing:
             # also without a pause: the client gets its turn between two writes
             await asyncio.sleep(piece.pause)
             await self.response.write(piece.data)
+            self.written += 1
 
     async def end(self, ending: Ending) -> None:
         """Ends the body in one of the ways in which it goes wrong, or well."""

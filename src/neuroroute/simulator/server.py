@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-import itertools
-import time
 from typing import TYPE_CHECKING, Any
 
-from neuroroute.simulator import chat, downloads, native, validation, wordings
+from neuroroute.simulator import downloads, forms, native, wordings
 from neuroroute.simulator.answers import Fail, Refused
-from neuroroute.simulator.events import error_events
 from neuroroute.simulator.listings import list_openai, list_v0, list_v1, one_v0
-from neuroroute.simulator.loosely import as_object
 from neuroroute.simulator.models import default_models
 from neuroroute.simulator.nativechat import NativeChat
 from neuroroute.simulator.profiles import Profile, profile_named
 from neuroroute.simulator.sending import Outgoing, of_fail, of_json
-from neuroroute.simulator.style import style_of
 from neuroroute.simulator.unknowns import Unknowns
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Collection, Sequence
 
     from aiohttp import web
 
+    from neuroroute.simulator.forms import Form
     from neuroroute.simulator.models import SimulatedModel
     from neuroroute.simulator.profiles import Surface
     from neuroroute.simulator.received import Received
@@ -75,7 +71,21 @@ class Simulator(NativeChat):
         self.surfaces = self.profile.surfaces if surfaces is None else surfaces
         self.api_token = api_token
         self.downloads = downloads.Downloads()
-        self._ids = itertools.count(1)
+        self._said: dict[str, Sequence[dict[str, Any]]] = {}
+        self._responses = forms.responses_form(self._said)
+
+    def forget(self, response_id: str) -> None:
+        """Lets a stored response expire, of ``/v1/responses`` or of the native chat: it cannot be continued any more.
+
+        Raises:
+            ValueError: No such response is stored.
+        """
+        for stored in (self._said, self._chats):
+            if response_id in stored:
+                del stored[response_id]
+                return
+        msg = f"no response {response_id!r} is stored; there are {', '.join([*self._said, *self._chats]) or 'none'}"
+        raise ValueError(msg)
 
     # ── Routes ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -85,23 +95,33 @@ class Simulator(NativeChat):
         if sending is not None:
             return await outgoing.send(sending)
         try:
-            if (received.method, received.path) == ("POST", "/v1/chat/completions"):
-                return await self._chat(received, outgoing)
+            if received.method == "POST" and (form := self._form(received.path)):
+                return await self._predict(received, outgoing, form)
+            if received.method == "POST" and self._embeds(received.path):
+                return await self._embed(received, outgoing)
             if received.method == "POST" and received.path in _NATIVE and "v1" in self.surfaces:
                 return await self._native(received, outgoing)
             if received.path.startswith(downloads.PATH) and "v1" in self.surfaces:
                 return await outgoing.send(of_json(self.downloads.answer(received, self._body, self.models)))
         except Refused as refused:
-            event = b"".join(error_events(refused.message, done=self.unknowns.done_after_error))
-            return await outgoing.break_off(refused.fail, event)
+            return await outgoing.break_off(refused.fail, b"")
         # an unknown route is a success to the real server too
         unknown = f"Unexpected endpoint or method. ({received.method} {received.path})"
         return await outgoing.send(of_json({"error": unknown}))
 
+    def _form(self, path: str) -> Form | None:
+        """How a route that asks for text words it; None: it is another, or this server lacks it."""
+        if path == "/v1/responses" and self.profile.responses:
+            return self._responses
+        return forms.OPENAI.get(path) or (forms.V0.get(path) if "v0" in self.surfaces else None)
+
+    def _embeds(self, path: str) -> bool:
+        return path == "/v1/embeddings" or (path == "/api/v0/embeddings" and "v0" in self.surfaces)
+
     async def _native(self, received: Received, outgoing: Outgoing) -> web.StreamResponse:
         try:
             if received.path == "/api/v1/chat":
-                if failure := self._next_chat_failure():
+                if failure := self._next_shared_failure(received.path):
                     return await outgoing.send(of_fail(failure))
                 return await self._native_chat(received, self._body(received), outgoing)
             body = self._body(received)
@@ -120,12 +140,6 @@ class Simulator(NativeChat):
         if refused := self._refused_token(received):
             return of_fail(Fail.of(refused))
         return self._listing(received.path) if received.method == "GET" else None
-
-    def _body(self, received: Received) -> dict[str, Any]:
-        try:
-            return as_object(received.json)
-        except ValueError:
-            raise Refused(self.unknowns.bad_json) from None
 
     def _refused_token(self, received: Received) -> wordings.ErrorCase | None:
         if self.api_token is None:
@@ -147,35 +161,3 @@ class Simulator(NativeChat):
             entry = one_v0(self.models, asked, jit=self.jit)
             return of_json(entry) if entry else of_fail(Fail(404, {"error": f"Model with key '{asked}' not found"}))
         return None
-
-    # ── Chat ────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-    async def _chat(self, received: Received, outgoing: Outgoing) -> web.StreamResponse:
-        if failure := self._next_chat_failure():
-            return await outgoing.send(of_fail(failure))
-        body = self._body(received)
-        if refused := validation.refusal(body):
-            raise Refused(refused)
-        model, instance = await self._lifecycle.find(str(body.get("model", "")))
-        context = model.config(instance)["context_length"]
-        if refused := validation.refusal_by(model, body, context, self.profile):
-            raise Refused(refused)
-        async with self._hold(model, instance):
-            said = await self._next_answer(received, _echo(body))
-            if isinstance(said, Fail):
-                return await outgoing.send(of_fail(said))
-            completion = chat.Completion(
-                said,
-                body,
-                id=said.id or f"chatcmpl-{next(self._ids)}",
-                created=int(time.time()) if said.created is None else said.created,
-                model=said.model or instance,
-                style=style_of(model, body, chat.prompt_tokens(body), self.profile, self.unknowns),
-            )
-            streamed = body.get("stream") is True or said.raw_chunks is not None
-            return await outgoing.send(chat.streamed(completion) if streamed else chat.whole(completion))
-
-
-def _echo(body: Mapping[str, Any]) -> str:
-    asked = [chat.text_of(message) for message in body["messages"] if message["role"] == "user"]
-    return f"You said: {asked[-1]}" if asked else "You said nothing."

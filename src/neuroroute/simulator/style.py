@@ -26,8 +26,17 @@ class Style:
     """Seconds to read the prompt."""
     delta: float
     """Seconds for one delta of the answer."""
-    headers_before_prefill: bool
-    done_after_error: bool
+    unknowns: Unknowns
+
+    @property
+    def tokens_per_second(self) -> float:
+        """How fast it answers, as its stats tell."""
+        return round(1 / self.delta, 3) if self.delta else 1000.0
+
+    @property
+    def first_token(self) -> float:
+        """Seconds until its first token, as its stats tell."""
+        return round(self.prefill + self.delta, 3)
 
 
 def style_of(
@@ -43,6 +52,5 @@ def style_of(
         silent=turned_off and profile.reasoning_effort,
         prefill=prompt_tokens / reading if reading else 0.0,
         delta=1 / writing if writing else 0.0,
-        headers_before_prefill=unknowns.headers_before_prefill,
-        done_after_error=unknowns.done_after_error,
+        unknowns=unknowns,
     )

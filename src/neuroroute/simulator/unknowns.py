@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 from neuroroute.simulator.answers import Fail
 
@@ -36,6 +37,18 @@ class Unknowns:
     crash_keeps_listing: bool = False
     """Whether the listings go on to show a crashed model as loaded; its requests then get the crash's words again.
     No: the next requests have been seen to get "No models loaded"."""
+    embeddings_by_any: bool = False
+    """Whether an unknown model that is asked for embeddings is answered by the one embedding model that is loaded, as
+    chat is by the one LLM. No: vectors of another model are of no use, and it has not been seen."""
+    responses_done: bool = False
+    """Whether ``[DONE]`` follows the last event of a stream of ``/v1/responses``. No: OpenAI sends none; but the
+    specification of Open Responses, which LM Studio follows from 0.3.39, asks for it."""
+    responses_error: Literal["error", "failed", "chat"] = "error"
+    """How a stream of ``/v1/responses`` tells of a failure: by OpenAI's event ``error``, by ``response.failed``, or by
+    the error event of a chat stream."""
+    responses_reasoning_deltas: bool = True
+    """Whether reasoning is streamed in ``/v1/responses`` delta by delta. No has been seen (a report of May 2026): all
+    of it came with ``response.reasoning_text.done``."""
     prefill_ends_twice: bool = False
     """Whether ``prompt_processing.end`` comes twice in a native stream. It has been seen, and is not always so."""
     native_error_ends: bool = True

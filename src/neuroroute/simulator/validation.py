@@ -26,9 +26,12 @@ def refusal(body: Mapping[str, Any]) -> ErrorCase | None:
         return wordings.TOOL_CHOICE_OBJECT
     if not _well_formed(body.get("messages")):
         return wordings.MALFORMED_MESSAGES
-    if any(not url.startswith(_PICTURES) for url in _image_urls(body)):
-        return wordings.IMAGE_URL
-    return None
+    return refused_images(body)
+
+
+def refused_images(body: Mapping[str, Any]) -> ErrorCase | None:
+    """What the server says against the form of the images; None: nothing."""
+    return wordings.IMAGE_URL if any(not url.startswith(_PICTURES) for url in _image_urls(body)) else None
 
 
 def refusal_by(model: SimulatedModel, body: Mapping[str, Any], context: int, profile: Profile) -> ErrorCase | None:

@@ -120,6 +120,7 @@ _SERVER = (
     _server("slow", "the answer begins late", Slow, "MS", fewest=1, examples=(500,)),
     *(_server(f"stream:{kind}", said, _stream(kind), "DELTAS", examples=(3,)) for kind, said in _STREAM.items()),
     _server("stream:no_finish", "a stream ends with [DONE] but without a finish reason", _stream("no_finish")),
+    _server("stream:start", "a stream ends cleanly before the prompt is read", _stream("start")),
     _server("stream:no_done", "a stream ends with a finish reason but without [DONE]", _stream("no_done")),
     *(_server(f"whole:{kind}", said, _whole(kind), "BYTES", examples=(10,)) for kind, said in _WHOLE.items()),
 )

@@ -88,6 +88,23 @@ def load_failed(model: str, reason: str, *, status: int = 400, name: str = "load
     return object_error(name, f'Failed to load model "{model}". Error: {reason}', status=status, param="model")
 
 
+def stale_response(id: str) -> ErrorCase:  # noqa: A002 - the field's name
+    """A response that ``/v1/responses`` is to continue, and that is not stored, or no more."""
+    return object_error(
+        "responses_stale_response",
+        f"Response with id '{id}' not found while attempting to build chat history chain",
+        endpoint="responses",
+        param="previous_response_id",
+        code="previous_response_not_found",
+    )
+
+
+def not_embedding(model: str) -> ErrorCase:
+    """A model that answers in text was asked for embeddings."""
+    message = f'Failed to load model "{model}". Error: Model is not embedding.'
+    return object_error("embeddings_by_llm", message, endpoint="embeddings", param="model")
+
+
 def crashed(exit_code: int | None) -> ErrorCase:
     """The process that ran the model is gone."""
     code = "null" if exit_code is None else str(exit_code)
@@ -134,8 +151,12 @@ MALFORMED_MESSAGES = text_error(
     "malformed_messages",
     "Invalid 'messages' in payload. Please check the structure of your 'messages' and try again.",
 )
+PROMPT = text_error("prompt_is_no_text", "'prompt' field must be a string")
 IMAGE_URL = text_error("image_url", "'url' field must be a base64 encoded image.")
 NO_VISION = text_error("no_vision", "Vision add-on is not loaded, but images were provided")
+TOKEN_IDS = text_error(
+    "embeddings_token_ids", "'input' field must be a string or an array of strings", endpoint="embeddings"
+)
 _UNAUTHORISED = (
     "An LM Studio API token is required to make requests to this server, but none was provided using the "
     "Authorization header using the 'Bearer' scheme"

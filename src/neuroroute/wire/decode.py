@@ -6,18 +6,16 @@ Source: https://lmstudio.ai/docs/developer/openai-compat/chat-completions
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
-from neuroroute.responses import Folded, Stats, StreamingChunk, TokenUsage, ToolCallFragment
+from neuroroute.responses import Folded, StreamingChunk
+from neuroroute.wire.decoder import NO_ERROR, SHORT, Decoder, Put, is_sound
 from neuroroute.wire.failures import UNDECODABLE, failure_in_success
 from neuroroute.wire.measures import stats_of, timings_of, usage_of
-from neuroroute.wire.reasoning import ThinkSplitter
-from neuroroute.wire.salvage import CallSalvager, SalvagedCall
-from neuroroute.wire.surrogates import HalfPairs
-from neuroroute.wire.toolcalls import CallTracker, WireCall
+from neuroroute.wire.toolcalls import WireCall
 
 
 class _Delta(msgspec.Struct, gc=False):
@@ -58,88 +56,19 @@ _encode = msgspec.json.Encoder().encode
 
 
 _UNSET = msgspec.UNSET
-_NO_ERROR = frozenset((b"null", b"false", b'""'))
-_SHORT = 6
-"""Characters of ``[DONE]``; nothing that short tells anything else."""
 
 
-class AnswerDecoder:
-    """Decodes one answer, and keeps what concerns it as a whole."""
+class AnswerDecoder(Decoder):
+    """Decodes one answer of a chat."""
 
-    __slots__ = (
-        "_calls",
-        "_finishing",
-        "_first",
-        "_found",
-        "_halves",
-        "_measuring",
-        "_put",
-        "_reasoning_key",
-        "_salvaged",
-        "_salvager",
-        "_sent",
-        "_split_text",
-        "_splitter",
-        "_thought",
-        "_whole",
-        "before",
-        "began",
-        "ended",
-        "finish_reason",
-        "model",
-        "stats",
-        "usage",
-    )
+    __slots__ = ("_finishing", "_first", "_measuring", "_reasoning_key")
 
-    def __init__(
-        self, put: Callable[[StreamingChunk], None], tools: Mapping[str, Mapping[str, Any]] | None = None
-    ) -> None:
-        """Begins.
-
-        Args:
-            put: takes each chunk.
-            tools: schemas of the tools whose calls are to be taken out of the text, by name.
-        """
-        self._put = put
-        self.model = ""
-        self.before = ""
-        """Text of an answer that broke off, which this one continues."""
-        self.finish_reason: str | None = None
-        self.usage: TokenUsage | None = None
-        self.stats = Stats()
-        self.began = False
-        """Something of the answer came: text, reasoning or a call."""
-        self.ended = False
-        """``[DONE]`` came, or the answer was a whole one."""
-        self._calls = CallTracker()
-        self._splitter: ThinkSplitter | None = ThinkSplitter()
-        self._salvager = CallSalvager(tools) if tools else None
-        self._found: list[SalvagedCall] = []
-        """Calls in the text, kept until the end: the same ones may come as calls, too."""
-        self._salvaged: set[int] = set()
-        """Indices of those that did not."""
-        self._thought = False
-        """Reasoning came in the content."""
-        self._sent: list[str] = []
-        """The content as it was sent, while the splitter or the salvager looked at it ..."""
-        self._split_text = 0
-        """... and how many characters of the text came from that."""
+    def __init__(self, put: Put, tools: Mapping[str, Mapping[str, Any]] | None = None) -> None:
+        super().__init__(put, tools)
         self._reasoning_key = "reasoning_content"
-        self._halves: HalfPairs | None = None
         self._first = b""
         self._finishing = b""
         self._measuring = b""
-        self._whole = b""
-
-    @property
-    def salvaged(self) -> int:
-        """How many calls came in the text alone."""
-        return len(self._salvaged)
-
-    @property
-    def complete(self) -> bool:
-        """An end was told; either sign of it is enough."""
-        return self.ended or self.finish_reason is not None
 
     def events(self, events: list[bytes]) -> None:  # noqa: C901 - the hottest loop there is; calls would cost a third
         """Puts the chunks of these events of a stream; nothing after ``[DONE]`` belongs to it.
@@ -151,7 +80,7 @@ class AnswerDecoder:
         if self.ended:
             return
         for data in events:
-            if len(data) <= _SHORT:
+            if len(data) <= SHORT:
                 if data == b"[DONE]":
                     self.ended = True
                     break
@@ -160,7 +89,7 @@ class AnswerDecoder:
             try:
                 payload = _decode_payload(data)
             except UNDECODABLE:
-                payload, data = self._mended(data)
+                payload, data = self._mended(_decode_payload, data)
             if not self._first:
                 model = self._begin(data)
             # Most events are text, or a piece of a call, and nothing else: theirs is the shortest way.
@@ -180,33 +109,14 @@ class AnswerDecoder:
                         continue
             self._payload(payload, data)
 
-    def whole(self, body: bytes) -> None:
-        """Puts the one chunk of a whole answer.
+    def _event(self, data: bytes) -> None:
+        self.events([data])
 
-        Raises:
-            LMStudioError: the body is an error, or no answer at all.
-        """
-        try:
-            payload = _decode_payload(body)
-        except UNDECODABLE:
-            payload, body = self._mended(body)
+    def _whole_body(self, body: bytes) -> None:
+        payload, body = self._decoded(_decode_payload, body)
         self._begin(body)
         self._payload(payload, body)
-        self.finish()
         self._whole = body
-        self.ended = True
-
-    def finish(self) -> None:
-        """Puts what was held back in case that it was a tag or a call."""
-        reasoning, text = ("", "") if self._splitter is None else self._splitter.finish()
-        if self._salvager is not None:
-            text = self._taken_apart([*self._salvager.feed(text), *self._salvager.finish()])
-        calls = self._new_calls()
-        self._thought = self._thought or bool(reasoning)
-        self._split_text += len(text)
-        if reasoning or text or calls:
-            self.began = True
-            self._put(StreamingChunk(text, False, self.model, None, reasoning, calls))
 
     def _begin(self, data: bytes) -> str:
         self._first = data
@@ -217,22 +127,9 @@ class AnswerDecoder:
         self.model = model if isinstance(model, str) else ""
         return self.model
 
-    def _mended(self, data: bytes) -> tuple[_Payload, bytes]:
-        """An event that did not decode, with the halves of characters that it lacked.
-
-        Raises:
-            LMStudioError: it does not decode for another reason.
-        """
-        self._halves = self._halves or HalfPairs()
-        data = self._halves.mend(data)
-        try:
-            return _decode_payload(data), data
-        except UNDECODABLE as error:
-            raise failure_in_success(data, why=str(error), began=self.began) from error
-
     def _payload(self, payload: _Payload, data: bytes) -> None:
         choices = payload.choices
-        if choices is None or (payload.error is not _UNSET and bytes(payload.error) not in _NO_ERROR):
+        if choices is None or (payload.error is not _UNSET and bytes(payload.error) not in NO_ERROR):
             raise failure_in_success(data, began=self.began)
         if choices:
             choice = choices[0]
@@ -262,61 +159,20 @@ class AnswerDecoder:
             self.began = True
             self._put(StreamingChunk(text, False, self.model, None, reasoning, fragments))
 
-    def _looked_at(self, content: str) -> tuple[str, str]:
-        """Content as reasoning and text."""
-        self._sent.append(content)
-        reasoning, text = "", content
-        if (splitter := self._splitter) is not None:
-            reasoning, text = splitter.feed(content)
-            self._thought = self._thought or bool(reasoning)
-            if splitter.state == "text":  # from here on all content is text
-                self._splitter = None
-        if self._salvager is not None and text:
-            text = self._taken_apart(self._salvager.feed(text))
-        self._split_text += len(text)
-        return reasoning, text
-
-    def _taken_apart(self, found: list[str | SalvagedCall]) -> str:
-        """The text among what was found; the calls are kept."""
-        self._found += [one for one in found if not isinstance(one, str)]
-        return "".join([one for one in found if isinstance(one, str)])
-
-    def _new_calls(self) -> tuple[ToolCallFragment, ...]:
-        """The calls in the text, without those that came as calls, too: each is to run once."""
-        new = [one for one in self._found if not self._calls.has(one.name, one.arguments)]
-        self._found.clear()
-        calls = tuple([self._calls.whole(one.name, one.arguments) for one in new])
-        self._salvaged |= {call.index for call in calls}
-        return calls
-
     def raw(self, folded: Folded) -> msgspec.Raw:
-        """The server's answer: a whole one byte for byte, a stream put into the same shape.
-
-        Whoever reads it again looks at all of it, and we did not: what cannot be read is left out.
-        """
-        if self._whole and _is_sound(self._whole):
+        """See :class:`~neuroroute.wire.decoder.Decoder`."""
+        if self._whole and is_sound(self._whole):
             return msgspec.Raw(self._whole)
         answer: dict[str, Any] = {"stats": {}}
         for event in (self._first, self._finishing, self._measuring):
-            if event and _is_sound(event):
+            if event and is_sound(event):
                 answer.update(_decode_fields(event))
-        sent = "".join(self._sent)
-        calls = [call for at, call in enumerate(folded.tool_calls) if at not in self._salvaged]
         message: dict[str, Any] = {
             "role": "assistant",
-            "content": self.before + sent + folded.text[len(self.before) + self._split_text :],
+            "content": self._content(folded),
             "reasoning_content": "",
             self._reasoning_key: "" if self._thought else folded.reasoning,
-            "tool_calls": calls,
+            "tool_calls": self._sent_calls(folded),
         }
         choice = {"index": 0, "logprobs": None, "finish_reason": self.finish_reason, "message": message}
         return msgspec.Raw(_encode({**answer, "object": "chat.completion", "choices": [choice]}))
-
-
-def _is_sound(data: bytes) -> bool:
-    """Whether all of it decodes: fields that nobody asked for were passed over, whatever bytes they had."""
-    try:
-        msgspec.json.decode(data)
-    except UNDECODABLE:
-        return False
-    return True

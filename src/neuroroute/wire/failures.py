@@ -10,7 +10,7 @@ import math
 import re
 from collections.abc import Collection, Mapping
 from email.utils import mktime_tz, parsedate_tz
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import msgspec
 
@@ -35,12 +35,15 @@ UNDECODABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """What msgspec raises for bytes that are not the JSON that was hoped for; the last for JSON nested too deep."""
 
 
+_Reason: TypeAlias = UnavailableReason | Literal["stale_response", "remembers_nothing"]
+
+
 class _Row(NamedTuple):
     words: re.Pattern[str]
     kind: type[LMStudioError]
     retryable: bool | None = None
     hint: str | None = None
-    reason: UnavailableReason | None = None
+    reason: _Reason | None = None
 
 
 def _row(
@@ -48,7 +51,7 @@ def _row(
     kind: type[LMStudioError],
     retryable: bool | None = None,
     hint: str | None = None,
-    reason: UnavailableReason | None = None,
+    reason: _Reason | None = None,
 ) -> _Row:
     return _Row(re.compile(words, re.IGNORECASE | re.DOTALL), kind, retryable, hint, reason)
 
@@ -59,6 +62,7 @@ def _unavailable(reason: UnavailableReason, words: str, retryable: bool | None =
 
 _LOAD = "Load a model in LM Studio's developer page, or with `lms load`."
 _MEMORY = "Free memory (unload another model), or choose a smaller model or quantization."
+_WHOLE = "Leave previous out, and give the whole history as messages."
 _VISION = "Choose a model that sees images, or leave the images out."
 _URL = "base_url must lead to LM Studio's OpenAI-compatible API, such as http://localhost:1234/v1."
 
@@ -73,7 +77,11 @@ _ROWS = (
     _row(_CONTEXT_WORDS, ModelContextLengthError),
     _row(r"""invalid model identifier|model (["'].*["'] )?not found""", ModelNotFoundError),
     _unavailable("no_models", r"no models? loaded", False, _LOAD),
-    _row(r"model is not embedding", ModelInvalidRequestError, hint="Ask an embedding model for embeddings."),
+    _row(
+        r"model is not embedding|does not support embeddings",
+        ModelInvalidRequestError,
+        hint="Give embed(model=...) an embedding model.",
+    ),
     _unavailable("load_failed", r"failed to load model.*insufficient system resources", False, _MEMORY),
     _unavailable("load_failed", r"failed to load model.*(out of|enough|unable to allocate) .*memory", False, _MEMORY),
     _unavailable("load_failed", r"failed to load model"),
@@ -84,10 +92,18 @@ _ROWS = (
     _row(r"api token is required|malformed lm studio api token", ModelAuthenticationError),
     _row(r"vision add-on is not loaded|image input is not supported", ModelInvalidRequestError, hint=_VISION),
     _row(
+        r"could not find stored response|previous_response_not_found|build chat history chain",
+        ModelInvalidRequestError,
+        hint=_WHOLE,
+        reason="stale_response",
+    ),
+    _row(  # llama.cpp's, of /v1/responses
+        r"not support '?previous_response_id", ModelInvalidRequestError, hint=_WHOLE, reason="remembers_nothing"
+    ),
+    _row(
         r"response_format\.type' must be|invalid tool_choice type|invalid 'messages' in payload"
         r"|must be a base64 encoded image|'input' field must be|unrecognized key|reasoning setting .* is not supported"
-        r'|^"[\w.]+" is required$'
-        r"|could not find stored response|previous_response_not_found|build chat history chain",
+        r'|^"[\w.]+" is required$',
         ModelInvalidRequestError,
     ),
 )
@@ -99,6 +115,17 @@ _CODES: dict[str, type[LMStudioError]] = {
     "exceed_context_size_error": ModelContextLengthError,
     "context_length_exceeded": ModelContextLengthError,
 }
+
+_TYPES: dict[str, type[LMStudioError]] = {
+    "invalid_request": ModelInvalidRequestError,
+    "mcp_connection_error": ModelInvalidRequestError,
+    "plugin_connection_error": ModelInvalidRequestError,
+    "not_implemented": ModelInvalidRequestError,
+    "internal_error": ModelUnavailableError,
+    "unknown": ModelUnavailableError,
+    "server_error": ModelUnavailableError,
+}
+"""Types or codes of an error event of ``/api/v1/chat`` or ``/v1/responses``, which has no status to go by."""
 
 _STATUS: dict[int, type[LMStudioError]] = {
     401: ModelAuthenticationError,
@@ -151,6 +178,8 @@ def failure_in_success(body: bytes, *, why: str = "it has no 'choices'", began: 
     if error is None:
         if said.is_error and began:
             error = StreamInterruptedError(f"the server broke off: {said.message}", details=said.details)
+        elif said.is_error and (kind := _kind_of(said)) is not None:
+            error = kind(said.message or "the server gave a type and no words", details=said.details)
         elif said.is_error:
             error = MalformedResponseError(f"a success with an error in it: {said.message}", details=said.details)
         elif not body.strip():
@@ -163,6 +192,20 @@ def failure_in_success(body: bytes, *, why: str = "it has no 'choices'", began: 
             error = MalformedResponseError(f"the answer is not JSON ({what})")
     error.status = 200
     return error
+
+
+def _kind_of(said: _Said) -> type[LMStudioError] | None:
+    return _TYPES.get(str(said.details.get("type"))) or _TYPES.get(str(said.details.get("code")))
+
+
+def is_stale(error: LMStudioError) -> bool:
+    """Whether the server does not remember the answer that was to be gone on from."""
+    return error.details.get("reason") in ("stale_response", "remembers_nothing")
+
+
+def remembers_nothing(error: LMStudioError) -> bool:
+    """Whether the server remembers no answer at all."""
+    return error.details.get("reason") == "remembers_nothing"
 
 
 def retry_after_ms(headers: Mapping[str, str], now: float) -> float | None:

@@ -1,0 +1,70 @@
+"""Going on from an answer that the server remembers: only what is new is sent, with the id of that answer.
+
+Whether the server remembers it is seen anew with every attempt: another host knows nothing of it, and what is old is
+forgotten. Then the whole history is sent, as if there were no such id.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+
+from neuroroute.errors import ModelInvalidRequestError
+from neuroroute.pipe.reply import Layer, Reply, Send
+from neuroroute.requests import ChatRequest
+from neuroroute.responses import ModelResponse, Note
+from neuroroute.wire.failures import is_stale, remembers_nothing
+from neuroroute.wire.nativebody import needs_transcript
+
+
+def following() -> Layer:
+    """The layer. Stands below what chooses the host; requests to routes that remember nothing pass at no cost."""
+    forgetful: set[str] = set()
+    """Base URLs of hosts that said that they remember no answer, so that they are not asked with every turn."""
+
+    def layer(request: ChatRequest, send: Send) -> Awaitable[Reply]:
+        return followed(request, send) if request.endpoint.remembers else send(request)
+
+    async def followed(request: ChatRequest, send: Send) -> Reply:
+        why_whole = _continue_from(request, None if request.url in forgetful else request.options["previous"])
+        try:
+            return await send(_noted(request, why_whole))
+        except ModelInvalidRequestError as error:
+            if not request.known or not is_stale(error):
+                raise
+            if remembers_nothing(error):
+                forgetful.add(request.url)
+        request.options["previous"] = None  # later attempts need not find out again
+        _continue_from(request, None)
+        return await send(_noted(request, "the server does not remember the answer before it"))
+
+    return layer
+
+
+def _continue_from(request: ChatRequest, previous: ModelResponse | None) -> str | None:
+    """Makes the body for what the host remembers; why that is nothing, where there was something to go on from."""
+    known, why = 0, None
+    if previous is not None and previous.response_id is not None and previous.api == request.endpoint.api:
+        count = len(previous.messages)
+        if previous.host != request.host:
+            why = f"{previous.host} gave the answer before it, and {request.host or 'another host'} is asked"
+        elif len(request.messages) <= count or request.messages[:count] != previous.messages:
+            why = "it does not begin with that of the answer before it"
+        else:
+            known = count
+    before = request.known, request.known_as
+    request.known, request.known_as = known, previous.response_id if previous is not None and known else None
+    if before != (request.known, request.known_as):
+        request.encode()
+    return why
+
+
+def _noted(request: ChatRequest, why_whole: str | None) -> ChatRequest:
+    """The request, with notes of how its history is sent: each once, however many attempts there are."""
+    notes: list[Note] = []
+    if why_whole:
+        notes.append(Note("HISTORY_SENT_WHOLE", f"the whole history was sent: {why_whole}"))
+    if request.endpoint.api == "native" and needs_transcript(request.messages[request.known :]):
+        what = "api='native' takes only what the user says: the history before it was sent as a transcript"
+        notes.append(Note("HISTORY_AS_TRANSCRIPT", what))
+    request.notes += [note for note in notes if note not in request.notes]
+    return request
