@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Awaitable
 
-from neuroroute.errors import ModelInvalidRequestError
+from neuroroute.errors import ConfigurationError, ModelInvalidRequestError
 from neuroroute.pipe.reply import Layer, Reply, Send
 from neuroroute.requests import ChatRequest
 from neuroroute.responses import ModelResponse, Note
 from neuroroute.wire.failures import is_stale, remembers_nothing
 from neuroroute.wire.nativebody import needs_transcript
+
+_NO_SUCH_ROUTE = (404, 405, 501)
 
 
 def following() -> Layer:
@@ -28,8 +30,10 @@ def following() -> Layer:
         why_whole = _continue_from(request, None if request.url in forgetful else request.options["previous"])
         try:
             return await send(_noted(request, why_whole))
-        except ModelInvalidRequestError as error:
+        except (ConfigurationError, ModelInvalidRequestError) as error:
             if not request.known or not is_stale(error):
+                if isinstance(error, ConfigurationError) or error.status in _NO_SUCH_ROUTE:
+                    error.hint = f"api={request.endpoint.api!r} needs LM Studio {request.endpoint.since} or later."
                 raise
             if remembers_nothing(error):
                 forgetful.add(request.url)
