@@ -27,6 +27,7 @@ def following() -> Layer:
         return followed(request, send) if request.endpoint.remembers else send(request)
 
     async def followed(request: ChatRequest, send: Send) -> Reply:
+        whole = request.body
         why_whole = _continue_from(request, None if request.url in forgetful else request.options["previous"])
         try:
             return await send(_noted(request, why_whole))
@@ -37,8 +38,9 @@ def following() -> Layer:
                 raise
             if remembers_nothing(error):
                 forgetful.add(request.url)
+        finally:  # whoever asks again may ask another host
+            request.known, request.known_as, request.body = 0, None, whole
         request.options["previous"] = None  # later attempts need not find out again
-        _continue_from(request, None)
         return await send(_noted(request, "the server does not remember the answer before it"))
 
     return layer
@@ -46,20 +48,16 @@ def following() -> Layer:
 
 def _continue_from(request: ChatRequest, previous: ModelResponse | None) -> str | None:
     """Makes the body for what the host remembers; why that is nothing, where there was something to go on from."""
-    known, why = 0, None
-    if previous is not None and previous.response_id is not None and previous.api == request.endpoint.api:
-        count = len(previous.messages)
-        if previous.host != request.host:
-            why = f"{previous.host} gave the answer before it, and {request.host or 'another host'} is asked"
-        elif len(request.messages) <= count or request.messages[:count] != previous.messages:
-            why = "it does not begin with that of the answer before it"
-        else:
-            known = count
-    before = request.known, request.known_as
-    request.known, request.known_as = known, previous.response_id if previous is not None and known else None
-    if before != (request.known, request.known_as):
-        request.encode()
-    return why
+    if previous is None or previous.response_id is None or previous.api != request.endpoint.api:
+        return None
+    count = len(previous.messages)
+    if previous.host != request.host:
+        return f"{previous.host} gave the answer before it, and {request.host or 'another host'} is asked"
+    if len(request.messages) <= count or request.messages[:count] != previous.messages:
+        return "it does not begin with that of the answer before it"
+    request.known, request.known_as = count, previous.response_id
+    request.encode()
+    return None
 
 
 def _noted(request: ChatRequest, why_whole: str | None) -> ChatRequest:
