@@ -62,14 +62,11 @@ async def test_a_conversation_over_responses(engine: EmbeddedEngine) -> None:
     """llama.cpp answers there and remembers nothing: every turn succeeds, and is sent what was said before."""
     async with LMStudioAdapter(engine.model_id, base_url=engine.url, **EXACT) as adapter:
         chat = adapter.conversation(api="responses")
-        first = await chat.ask("My name is Ada.", max_tokens=8)
-        second = await chat.ask("What is my name?", max_tokens=8)
-        async with chat.stream("Once more?", max_tokens=4) as stream:
-            async for _ in stream:
-                pass
+        first = await chat.ask("Say hi.", max_tokens=3)
+        second = await chat.ask("Again.", max_tokens=3)
     assert second.tokens.prompt > first.tokens.total
-    assert ([note.code for note in second.notes], stream.response.notes) == (["HISTORY_SENT_WHOLE"], ())
-    assert len(chat.messages) == 7
+    assert [note.code for note in second.notes] == ["HISTORY_SENT_WHOLE"]
+    assert len(chat.messages) == 5
 
 
 async def test_streams_one_after_the_other(engine: EmbeddedEngine) -> None:
