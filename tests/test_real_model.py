@@ -48,6 +48,27 @@ async def test_a_conversation(engine: EmbeddedEngine) -> None:
     assert second.tokens.prompt > first.tokens.total
 
 
+async def test_a_text_is_completed(engine: EmbeddedEngine) -> None:
+    """A real model goes on with a text as it stands, whole and streamed alike."""
+    async with LMStudioAdapter(engine.model_id, base_url=engine.url, api="completions", **EXACT) as adapter:
+        whole = await adapter.generate_completion("def add(a, b):\n    return", max_tokens=4)
+        streamed = await adapter.stream("def add(a, b):\n    return", max_tokens=4).whole()
+    assert whole.text == streamed.text
+    assert "a" in whole.text
+    assert (whole.tokens.completion, whole.tokens.estimated, whole.notes) == (4, False, ())
+
+
+async def test_a_conversation_over_responses(engine: EmbeddedEngine) -> None:
+    """llama.cpp answers there and remembers nothing: every turn succeeds, and is sent what was said before."""
+    async with LMStudioAdapter(engine.model_id, base_url=engine.url, **EXACT) as adapter:
+        chat = adapter.conversation(api="responses")
+        first = await chat.ask("Say hi.", max_tokens=3)
+        second = await chat.ask("Again.", max_tokens=3)
+    assert second.tokens.prompt > first.tokens.total
+    assert [note.code for note in second.notes] == ["HISTORY_SENT_WHOLE"]
+    assert len(chat.messages) == 5
+
+
 async def test_streams_one_after_the_other(engine: EmbeddedEngine) -> None:
     """llama.cpp closes the socket after each stream although it promised to keep it: no call may fail for that."""
     async with LMStudioAdapter(engine.model_id, base_url=engine.url, max_retries=0, **EXACT) as adapter:

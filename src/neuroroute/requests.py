@@ -32,8 +32,14 @@ class Endpoint(NamedTuple):
     """The body of a request as it is now."""
     decoder: Callable[[Put, ChatRequest], Decoder]
     """What reads the answer to a request, and has each chunk put somewhere."""
-    remembers: bool = False
-    """The server keeps what was said, under an id."""
+    since: str | None = None
+    """The version of LM Studio that was the first to have it and to remember what was said; None: it remembers nothing.
+    """
+
+    @property
+    def remembers(self) -> bool:
+        """The server keeps what was said, under an id."""
+        return self.since is not None
 
     def address(self, base_url: str) -> str:
         """Where requests for a host go."""

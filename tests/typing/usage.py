@@ -10,6 +10,7 @@ from neuroroute import (
     Capability,
     ChunkStream,
     CompletionStream,
+    Embeddings,
     LMStudioAdapter,
     LoadedModel,
     ModelDetails,
@@ -82,6 +83,11 @@ async def asynchronous(refuse: Callable[[ToolCall], bool]) -> None:
         assert_type(await adapter.list_models(), list[ModelDetails])
         assert_type(await adapter.get_capabilities(), frozenset[Capability])
         assert_type(await adapter.load_model(context_length=4096, on_progress=print), LoadedModel)
+        assert_type(await adapter.embed(["a", "b"], model="auto", timeout_ms=5), Embeddings)
+        assert_type(await adapter.generate_completion("hi", api="native", previous=response), ModelResponse)
+        adapter.stream("hi", api="v1")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+        await adapter.embed("a", temperature=1)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+        adapter.conversation(api="native", integrations=["mcp/x"], on_progress=print)
         await adapter.generate_completion("hi", needs={"flying"})  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
         assert_type(await adapter.is_available(), bool)
         assert_type(adapter.with_model("qwen3-8b", top_p=0.5), LMStudioAdapter)
@@ -110,6 +116,7 @@ def blocking() -> None:
         assert_type(adapter.list_models(), list[ModelDetails])
         assert_type(adapter.get_capabilities(), frozenset[Capability])
         assert_type(adapter.unload_model(), tuple[str, ...])
+        assert_type(adapter.embed("a"), Embeddings)
         assert_type(adapter.is_available(), bool)
         assert_type(adapter.with_model("qwen3-8b"), SyncLMStudioAdapter)
 

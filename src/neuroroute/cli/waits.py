@@ -20,7 +20,7 @@ def wait_teller(aside: Console) -> Observer:
 
 def said(event: Event) -> str | None:
     """What to tell of an event; None: nothing that a person waits for."""
-    if isinstance(event, ModelLoading):
+    if isinstance(event, ModelLoading) and not event.fraction:  # a native stream tells it again and again
         return f"{event.host} is loading {event.model} ..."
     if isinstance(event, ModelReloaded):
         return f"{event.model} was gone from {event.host}, and is loaded again."

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Awaitable
 
-from neuroroute.errors import ModelInvalidRequestError
+from neuroroute.errors import ConfigurationError, ModelInvalidRequestError
 from neuroroute.pipe.reply import Layer, Reply, Send
 from neuroroute.requests import ChatRequest
 from neuroroute.responses import ModelResponse, Note
 from neuroroute.wire.failures import is_stale, remembers_nothing
 from neuroroute.wire.nativebody import needs_transcript
+
+_NO_SUCH_ROUTE = (404, 405, 501)
 
 
 def following() -> Layer:
@@ -25,16 +27,20 @@ def following() -> Layer:
         return followed(request, send) if request.endpoint.remembers else send(request)
 
     async def followed(request: ChatRequest, send: Send) -> Reply:
+        whole = request.body
         why_whole = _continue_from(request, None if request.url in forgetful else request.options["previous"])
         try:
             return await send(_noted(request, why_whole))
-        except ModelInvalidRequestError as error:
+        except (ConfigurationError, ModelInvalidRequestError) as error:
             if not request.known or not is_stale(error):
+                if isinstance(error, ConfigurationError) or error.status in _NO_SUCH_ROUTE:
+                    error.hint = f"api={request.endpoint.api!r} needs LM Studio {request.endpoint.since} or later."
                 raise
             if remembers_nothing(error):
                 forgetful.add(request.url)
+        finally:  # whoever asks again may ask another host
+            request.known, request.known_as, request.body = 0, None, whole
         request.options["previous"] = None  # later attempts need not find out again
-        _continue_from(request, None)
         return await send(_noted(request, "the server does not remember the answer before it"))
 
     return layer
@@ -42,20 +48,16 @@ def following() -> Layer:
 
 def _continue_from(request: ChatRequest, previous: ModelResponse | None) -> str | None:
     """Makes the body for what the host remembers; why that is nothing, where there was something to go on from."""
-    known, why = 0, None
-    if previous is not None and previous.response_id is not None and previous.api == request.endpoint.api:
-        count = len(previous.messages)
-        if previous.host != request.host:
-            why = f"{previous.host} gave the answer before it, and {request.host or 'another host'} is asked"
-        elif len(request.messages) <= count or request.messages[:count] != previous.messages:
-            why = "it does not begin with that of the answer before it"
-        else:
-            known = count
-    before = request.known, request.known_as
-    request.known, request.known_as = known, previous.response_id if previous is not None and known else None
-    if before != (request.known, request.known_as):
-        request.encode()
-    return why
+    if previous is None or previous.response_id is None or previous.api != request.endpoint.api:
+        return None
+    count = len(previous.messages)
+    if previous.host != request.host:
+        return f"{previous.host} gave the answer before it, and {request.host or 'another host'} is asked"
+    if len(request.messages) <= count or request.messages[:count] != previous.messages:
+        return "it does not begin with that of the answer before it"
+    request.known, request.known_as = count, previous.response_id
+    request.encode()
+    return None
 
 
 def _noted(request: ChatRequest, why_whole: str | None) -> ChatRequest:

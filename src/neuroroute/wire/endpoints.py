@@ -31,8 +31,8 @@ def _native(put: Put, request: ChatRequest) -> NativeDecoder:
 
 CHAT = Endpoint("chat", "/chat/completions", chat_body, _chat)
 COMPLETIONS = Endpoint("completions", "/completions", completion_body, _completion)
-RESPONSES = Endpoint("responses", "/responses", responses_body, _responses, remembers=True)
-NATIVE = Endpoint("native", "/api/v1/chat", native_body, _native, remembers=True)
+RESPONSES = Endpoint("responses", "/responses", responses_body, _responses, since="0.3.29")
+NATIVE = Endpoint("native", "/api/v1/chat", native_body, _native, since="0.4.0")
 
 ENDPOINTS = {endpoint.api: endpoint for endpoint in (CHAT, COMPLETIONS, RESPONSES, NATIVE)}
 """By the option ``api``."""
