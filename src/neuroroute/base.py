@@ -20,7 +20,7 @@ from neuroroute.messages import AnyMessage
 from neuroroute.options import DEFAULTS, RequestOptions, checked
 from neuroroute.pipe.breaker import Breaker
 from neuroroute.pipe.events import Observer
-from neuroroute.pipe.hosts import Host
+from neuroroute.pipe.host import Host
 from neuroroute.pipe.policies import BreakerPolicy, RetryPolicy
 from neuroroute.pipe.reply import Clock
 from neuroroute.requests import ChatRequest

@@ -25,7 +25,8 @@ from neuroroute.pipe.deadline import deadline
 from neuroroute.pipe.events import Observer, teller
 from neuroroute.pipe.following import following
 from neuroroute.pipe.hedge import hedge
-from neuroroute.pipe.hosts import Host, Hosts
+from neuroroute.pipe.host import Host
+from neuroroute.pipe.hosts import Hosts
 from neuroroute.pipe.loading import loading
 from neuroroute.pipe.policies import BreakerPolicy, HostPolicy, RetryPolicy
 from neuroroute.pipe.reloading import reloading

@@ -12,7 +12,7 @@ from neuroroute.details import DownloadedModel, LoadedModel, ModelDetails, Model
 from neuroroute.errors import LMStudioError, ModelEmptyResponseError, ModelInvalidRequestError
 from neuroroute.hostverbs import HostVerbs
 from neuroroute.models.lifecycle import nobody
-from neuroroute.pipe.hosts import Host
+from neuroroute.pipe.host import Host
 from neuroroute.rules import Check, integer, is_words, number
 from neuroroute.selection import AUTO, choose, find, named
 from neuroroute.streams import CompletionStream

@@ -31,7 +31,7 @@ from neuroroute.fleet.health import (
     Health,
 )
 from neuroroute.pipe.background import Background
-from neuroroute.pipe.hosts import Host
+from neuroroute.pipe.host import Host
 from neuroroute.simulator import Simulator
 
 SURFACE = Surface(listing="v1", lm_studio=True)

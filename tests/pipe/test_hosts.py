@@ -6,7 +6,7 @@ import threading
 import pytest
 
 from neuroroute import CircuitOpenError, LMStudioAdapter, SyncLMStudioAdapter
-from neuroroute.pipe import hosts
+from neuroroute.pipe import host as host_module
 from neuroroute.simulator import Answer, Fail, SimulatedModel, Simulator
 
 
@@ -58,7 +58,7 @@ async def test_an_instance_has_slots_of_its_own(lmstudio: Simulator) -> None:
 
 async def test_made_up_names_do_not_fill_the_memory(lmstudio: Simulator, monkeypatch: pytest.MonkeyPatch) -> None:
     """Models that nothing is to be remembered of are forgotten; an open breaker is not."""
-    monkeypatch.setattr(hosts, "MOST_MODELS", 4)
+    monkeypatch.setattr(host_module, "MOST_MODELS", 4)
     async with LMStudioAdapter("bad", base_url=lmstudio.url) as adapter:
         adapter.breaker.force_open()
         host = adapter._core.hosts.all[0]

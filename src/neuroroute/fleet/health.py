@@ -17,7 +17,7 @@ from neuroroute.details import Surface
 from neuroroute.errors import LMStudioError, ModelTimeoutError, NetworkError
 from neuroroute.pipe.background import Background
 from neuroroute.pipe.events import Event, FailedOver
-from neuroroute.pipe.hosts import Host
+from neuroroute.pipe.host import Host
 from neuroroute.pipe.reply import Clock
 
 EVERY_SECONDS = 5.0

@@ -6,8 +6,8 @@ import msgspec
 
 from neuroroute.details import ListingSource
 from neuroroute.pipe.events import BreakerState, HostState
+from neuroroute.pipe.host import Host
 from neuroroute.pipe.hostedmodel import HostedModel
-from neuroroute.pipe.hosts import Host
 
 
 class ModelStatus(msgspec.Struct, frozen=True, kw_only=True):

@@ -10,7 +10,7 @@ from neuroroute.limits import milliseconds
 from neuroroute.models.lifecycle import OnProgress, native_models
 from neuroroute.models.server import ModelServer
 from neuroroute.pipe.events import ModelDownloaded
-from neuroroute.pipe.hosts import Host
+from neuroroute.pipe.host import Host
 from neuroroute.wire.lifecycle import DownloadStatus
 
 POLL_SECONDS = 1.0

@@ -14,7 +14,7 @@ from neuroroute.errors import ConfigurationError, ModelNotFoundError, ModelTimeo
 from neuroroute.limits import milliseconds
 from neuroroute.models.server import ModelServer
 from neuroroute.pipe.events import ModelLoaded, ModelUnloaded
-from neuroroute.pipe.hosts import Host
+from neuroroute.pipe.host import Host
 from neuroroute.responses import Note
 from neuroroute.selection import named
 

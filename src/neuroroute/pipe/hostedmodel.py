@@ -16,7 +16,7 @@ from neuroroute.pipe.gate import DEFAULT_SLOTS, Gate
 from neuroroute.pipe.pace import Pace, Trouble
 
 if TYPE_CHECKING:
-    from neuroroute.pipe.hosts import Host
+    from neuroroute.pipe.host import Host
 
 
 class HostedModel:

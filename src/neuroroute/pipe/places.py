@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
     from neuroroute.details import ModelDetails
+    from neuroroute.pipe.host import Host
     from neuroroute.pipe.hostedmodel import HostedModel
-    from neuroroute.pipe.hosts import Host
 
 Tiers: TypeAlias = "tuple[tuple[HostedModel, ...], ...]"
 """Places that are alike, the best first; none is empty."""

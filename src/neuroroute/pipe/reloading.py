@@ -11,8 +11,9 @@ from typing import TypeAlias
 
 from neuroroute.errors import LMStudioError, ModelNotFoundError, ModelUnavailableError
 from neuroroute.pipe.events import ModelReloaded, Tell
+from neuroroute.pipe.host import Host
 from neuroroute.pipe.hostedmodel import HostedModel
-from neuroroute.pipe.hosts import Host, Hosts
+from neuroroute.pipe.hosts import Hosts
 from neuroroute.pipe.reply import Layer, Reply, Send
 from neuroroute.pipe.retry import retries_of
 from neuroroute.requests import ChatRequest

@@ -12,10 +12,11 @@ from neuroroute import BreakerChanged, BreakerPolicy, CircuitOpenError, Event, N
 from neuroroute.details import LoadedModel, ModelDetails, ModelInstance
 from neuroroute.hostlist import HostSettings
 from neuroroute.options import DEFAULTS
-from neuroroute.pipe import hosts as hosts_module
+from neuroroute.pipe import host as host_module
 from neuroroute.pipe.background import Background
 from neuroroute.pipe.gate import Gate
-from neuroroute.pipe.hosts import Host, Hosts
+from neuroroute.pipe.host import Host
+from neuroroute.pipe.hosts import Hosts
 from neuroroute.pipe.policies import HostPolicy
 from neuroroute.requests import ChatRequest
 from neuroroute.wire.endpoints import CHAT
@@ -200,7 +201,7 @@ async def test_loops_that_ended_are_left_alone(clock: FakeClock) -> None:
 
 async def test_made_up_names_do_not_fill_the_memory(clock: FakeClock, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of many models those are forgotten of which nothing is known but that they were asked for."""
-    monkeypatch.setattr(hosts_module, "MOST_MODELS", 4)
+    monkeypatch.setattr(host_module, "MOST_MODELS", 4)
     host, _ = made(clock, slots=1)
     down, busy, idle = host.model("down"), host.model("busy"), host.model("idle")
     down.breaker.force_open()
