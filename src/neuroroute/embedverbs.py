@@ -62,7 +62,7 @@ class EmbeddingVerbs(ModelVerbs):
         given = _texts(texts)
         if type(batch_size) is not int or batch_size < 1:
             raise ModelInvalidRequestError(f"batch_size is {batch_size!r:.60}; it must be a whole number of at least 1")
-        options = self._embed_options(limits | {} if model is None else limits | {"model": model})
+        options = self._embed_options(model, limits)
         began = perf_counter()
         name, notes = await self._embedder(given, options)
         total = Embeddings(vectors=[], model=name, tokens=TokenUsage(), attempts=0)
@@ -76,12 +76,12 @@ class EmbeddingVerbs(ModelVerbs):
         total.notes = tuple(notes)
         return total
 
-    def _embed_options(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        for name in given:
-            if name not in (*_OPTIONS, "model"):
-                raise TypeError(f"embed() got an unexpected option {name!r}")
+    def _embed_options(self, model: str | None, limits: Mapping[str, Any]) -> dict[str, Any]:
+        """Limits as they were given, else as the adapter has them; nothing of what concerns answers."""
+        if (unknown := next((name for name in limits if name not in _OPTIONS), None)) is not None:
+            raise TypeError(f"embed() got an unexpected option {unknown!r}")
         own = {name: self._defaults[name] for name in _OPTIONS}
-        return {**DEFAULTS, **own, **checked(given, "embed"), "api": "embeddings", "system_message": None}
+        return {**DEFAULTS, **own, **checked({"model": model, **limits}, "embed")}
 
     async def _embedder(self, texts: Sequence[str], options: Mapping[str, Any]) -> tuple[str, list[Note]]:
         """The model that is asked, and what is to be noted of it and the texts, as far as there is a listing."""

@@ -158,7 +158,8 @@ class ModelResponse(msgspec.Struct, kw_only=True, rename={"raw_json": "raw"}):
     notes: tuple[Note, ...] = ()
     """What was adapted, or is not as asked."""
     raw_json: msgspec.Raw = msgspec.Raw(b"{}")
-    """The server's answer, byte for byte; of a stream, folded into the shape of a whole answer."""
+    """The server's answer, byte for byte; of a stream, folded into the shape of a whole answer. Each route has its own.
+    """
 
     @property
     def raw(self) -> LMStudioResponse:

@@ -19,19 +19,28 @@ def events() -> list[Event]:
     return []
 
 
+SHORT = 300
+"""Milliseconds, fewer than the load of a slow model takes."""
+
+
+def slow() -> SimulatedModel:
+    return SimulatedModel("big", load_seconds=0.4)
+
+
 @pytest.fixture
 async def watched(lmstudio: Simulator, events: list[Event]) -> AsyncIterator[LMStudioAdapter]:
-    lmstudio.models[:] = [SimulatedModel("big", load_seconds=0.1)]
-    async with LMStudioAdapter(
-        "big", base_url=lmstudio.url, timeout_ms=60, observers=[events.append], max_retries=0
-    ) as made:
+    lmstudio.models[:] = [SimulatedModel("big", load_seconds=0.05)]
+    async with LMStudioAdapter("big", base_url=lmstudio.url, observers=[events.append], max_retries=0) as made:
         yield made
 
 
-async def test_a_native_stream_tells_how_far_it_is(watched: LMStudioAdapter, events: list[Event]) -> None:
+async def test_a_native_stream_tells_how_far_it_is(
+    watched: LMStudioAdapter, lmstudio: Simulator, events: list[Event]
+) -> None:
     """Loading and reading the prompt reach observers and on_progress, and a load moves the deadline."""
+    lmstudio.models[:] = [slow()]
     told: list[ModelProgress] = []
-    async with watched.stream("hi", api="native", on_progress=told.append) as stream:
+    async with watched.stream("hi", api="native", on_progress=told.append, timeout_ms=SHORT) as stream:
         chunks = [chunk async for chunk in stream]
     assert "".join(chunk.chunk for chunk in chunks) == "You said: hi"
     assert all(chunk.chunk or chunk.done for chunk in chunks)
@@ -82,9 +91,12 @@ async def test_progress_is_no_first_chunk(lmstudio: Simulator) -> None:
             await adapter.stream("hi", api="native").whole()
 
 
-async def test_a_hedged_stream_waits_for_one_load(watched: LMStudioAdapter, events: list[Event]) -> None:
-    """Where two requests race, the deadline is moved by their load once, for both."""
-    async with asyncio.timeout(3):
-        response = await watched.stream("hi", api="native", hedge_after_ms=20, timeout_ms=80).whole()
+async def test_a_hedged_stream_waits_for_one_load(
+    watched: LMStudioAdapter, lmstudio: Simulator, events: list[Event]
+) -> None:
+    """Where two requests race, the deadline is moved by their load, for both."""
+    lmstudio.models[:] = [slow()]
+    async with asyncio.timeout(5):
+        response = await watched.stream("hi", api="native", hedge_after_ms=20, timeout_ms=SHORT).whole()
     assert response.text == "You said: hi"
     assert any(isinstance(event, ModelLoading) for event in events)

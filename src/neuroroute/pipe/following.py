@@ -8,14 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Awaitable
 
-from neuroroute.errors import ConfigurationError, ModelInvalidRequestError
+from neuroroute.errors import ConfigurationError, LMStudioError, ModelInvalidRequestError
 from neuroroute.pipe.reply import Layer, Reply, Send
 from neuroroute.requests import ChatRequest
 from neuroroute.responses import ModelResponse, Note
 from neuroroute.wire.failures import is_stale, remembers_nothing
 from neuroroute.wire.nativebody import needs_transcript
-
-_NO_SUCH_ROUTE = (404, 405, 501)
 
 
 def following() -> Layer:
@@ -33,7 +31,7 @@ def following() -> Layer:
             return await send(_noted(request, why_whole))
         except (ConfigurationError, ModelInvalidRequestError) as error:
             if not request.known or not is_stale(error):
-                if isinstance(error, ConfigurationError) or error.status in _NO_SUCH_ROUTE:
+                if _is_missing(error):
                     error.hint = f"api={request.endpoint.api!r} needs LM Studio {request.endpoint.since} or later."
                 raise
             if remembers_nothing(error):
@@ -44,6 +42,11 @@ def following() -> Layer:
         return await send(_noted(request, "the server does not remember the answer before it"))
 
     return layer
+
+
+def _is_missing(error: LMStudioError) -> bool:
+    """Whether the server does not know the route; LM Studio says so in a 200 (#618)."""
+    return error.status in (404, 405, 501) or (isinstance(error, ConfigurationError) and error.status == 200)
 
 
 def _continue_from(request: ChatRequest, previous: ModelResponse | None) -> str | None:
