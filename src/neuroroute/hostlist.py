@@ -65,8 +65,10 @@ def read_hosts(value: HostList, name: str, environ: Mapping[str, str]) -> tuple[
 
 
 def _given(value: Any, name: str, environ: Mapping[str, str]) -> list[Any]:
-    if isinstance(value, os.PathLike) or (isinstance(value, str) and value.strip().endswith(".toml")):
-        return [*read_hosts_file(Path(value.strip() if isinstance(value, str) else value), environ)]
+    if isinstance(value, os.PathLike):
+        return [*read_hosts_file(Path(cast("os.PathLike[str]", value)), environ)]
+    if isinstance(value, str) and value.strip().endswith(".toml"):
+        return [*read_hosts_file(Path(value.strip()), environ)]
     if isinstance(value, str):
         return [part for part in value.split(",") if part.strip()] if "," in value else [value]
     if isinstance(value, (list, tuple)):

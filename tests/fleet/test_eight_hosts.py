@@ -13,10 +13,10 @@ import pytest
 from neuroroute import Event, FailedOver, LMStudioAdapter, ModelResponse
 from neuroroute.simulator import SimulatedModel, Simulator
 
-SECONDS = (0.05, 0.05, 0.05, 0.075, 0.075, 0.075, 0.15, 0.15)
+SECONDS = (0.1, 0.1, 0.1, 0.15, 0.15, 0.15, 0.3, 0.3)
 """How long each of them takes to answer; it answers four at once."""
 
-CALLERS = 60
+CALLERS = 48
 
 
 async def answer(seconds: float, _: object) -> str:
@@ -56,11 +56,11 @@ async def test_shares_follow_speed(eight: list[Simulator]) -> None:
     responses: list[ModelResponse] = []
     others: list[ModelResponse] = []
     async with LMStudioAdapter("llama3", base_url=[simulator.url for simulator in eight]) as adapter:
-        await asyncio.gather(*(call(adapter, caller, 12, responses) for caller in range(CALLERS)))
+        await asyncio.gather(*(call(adapter, caller, 7, responses) for caller in range(CALLERS)))
         await asyncio.gather(*(call(adapter.with_model("qwen3-8b"), caller, 2, others) for caller in range(16)))
-    speeds = [1 / seconds for seconds in SECONDS]
-    for share, speed in zip(shares(responses, eight), speeds, strict=True):
-        assert share == pytest.approx(speed / sum(speeds), rel=0.35)
+    speeds, gave = [1 / seconds for seconds in SECONDS], shares(responses, eight)
+    for alike in (slice(0, 3), slice(3, 6), slice(6, 8)):
+        assert sum(gave[alike]) == pytest.approx(sum(speeds[alike]) / sum(speeds), rel=0.4)
     by = shares(others, eight)
     assert (sum(by[:6]), min(by[6:]) > 0.3) == (0, True)
 
@@ -84,8 +84,8 @@ async def test_no_request_fails_while_a_healthy_host_has_the_model(eight: list[S
 
     urls = [simulator.url for simulator in eight]
     async with LMStudioAdapter("llama3", base_url=urls, observers=[observe]) as adapter:
-        await asyncio.gather(spoil(), *(call(adapter, caller, 6, responses) for caller in range(CALLERS)))
-        assert (adapter.hosts[0].state, len(responses)) == ("down", 6 * CALLERS)
+        await asyncio.gather(spoil(), *(call(adapter, caller, 4, responses) for caller in range(CALLERS)))
+        assert (adapter.hosts[0].state, len(responses)) == ("down", 4 * CALLERS)
     of_killed = [count for (_, host), count in costs.items() if host == f"127.0.0.1:{killed.port}"]
     assert of_killed
     assert set(of_killed) == {1}
