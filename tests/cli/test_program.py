@@ -377,11 +377,11 @@ def test_streams_that_are_closed_are_no_error(environment, lmstudio):
 
 
 def test_piped_models_are_lines(run_here):
-    """Piped, each model is a line of seven columns, parted by tabs."""
+    """Piped, each model is a line of eight columns, parted by tabs; with one host the last is empty."""
     told = [line.split("\t") for line in run_here("models").stdout.splitlines()]
-    assert told[0] == ["llama3", "llm", "8B", "Q4_K_M", "4.9 GB", "yes", "4096"]
+    assert told[0] == ["llama3", "llm", "8B", "Q4_K_M", "4.9 GB", "yes", "4096", ""]
     assert ["text-embedding-nomic-embed-text-v1.5", "embedding"] in [line[:2] for line in told]
-    assert {len(line) for line in told} == {7}
+    assert {len(line) for line in told} == {8}
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no pseudo-terminals of this kind")
