@@ -49,7 +49,7 @@ demo: .venv/.demo
 	$(PY) -m neuroroute engine -- $(PY) examples
 
 test: lint types arrows
-	$(PY) -m pytest
+	$(PY) -m pytest -n 2 --dist loadgroup
 
 lint: .venv/.dev
 	$(PY) -m ruff check .

@@ -47,6 +47,21 @@ def _only_loopback(event: str, args: tuple[Any, ...]) -> None:
 sys.addaudithook(_only_loopback)
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Side by side (pytest -n 2), each process has cores of its own: an engine that shares them spins in waiting."""
+    worker, count = os.environ.get("PYTEST_XDIST_WORKER"), int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    if worker and hasattr(os, "sched_setaffinity"):
+        cores = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, cores[int(worker.removeprefix("gw")) :: count] or cores)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Side by side, all that needs a real model is in one process, which starts it once."""
+    for item in items:
+        if item.get_closest_marker("engine"):
+            item.add_marker(pytest.mark.xdist_group("engine"))
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     unlisted = _unlisted(terminalreporter)
     if unlisted:

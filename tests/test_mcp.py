@@ -48,6 +48,9 @@ async def until(path: Path, text: str) -> None:
         await asyncio.sleep(0.01)
 
 
+pytestmark = pytest.mark.xdist_group("mcp")  # its servers start once
+
+
 @pytest.fixture(scope="module")
 def opened() -> Iterator[MCPServer]:
     """Opened without asyncio; the tests call its tools each from a loop of its own."""

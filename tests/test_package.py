@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
+pytestmark = pytest.mark.xdist_group("package")  # the wheel is built once
 
 
 @pytest.fixture(scope="module")

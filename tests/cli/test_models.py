@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import time
 
 import pytest
 
@@ -131,6 +132,10 @@ def test_a_person_sees_that_it_loads(on_terminal, lmstudio):
     lmstudio.models[1].load_seconds = math.inf
     loading = on_terminal("models", "load", "qwen")
     loading.wait_for("Loading qwen3-8b ... 0:00:0")
+    deadline = time.monotonic() + 8
+    while lmstudio.models[1].load_progress is None:  # it is told before the server is asked
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
     lmstudio.load("qwen3-8b")
     assert loading.ended() == 0
     assert loading.screen().startswith("qwen3-8b\nLoaded in ")

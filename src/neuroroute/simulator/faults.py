@@ -125,7 +125,7 @@ def _misused(text: str, word: Word) -> str:
 
 
 class FaultPlan:
-    """Faults for a simulator: decides for each chat request which of them strike, the same ones for the same seed.
+    """Faults for a simulator: decides for each request to a model which of them strike, the same for a seed.
 
     Of several failures the first that strikes is the answer; faults of streams and of whole answers, and delays, come
     together.
@@ -149,7 +149,7 @@ class FaultPlan:
         return tuple(network for fault in self.faults if (network := fault.network) is not None)
 
     def apply(self, simulator: Simulator) -> None:
-        """Lets the simulator's answers to chat requests go wrong so, whatever they are."""
+        """Lets the simulator's answers to requests to a model go wrong so, whatever they are."""
         simulator.alter(self.alter)
 
     def alter(self, received: Received, answer: Answer) -> Answer | Fail:

@@ -40,6 +40,8 @@ class _Load:
     model: SimulatedModel
     on_request: bool
     config: Mapping[str, Any]
+    seconds: float
+    """How long it takes, as the model had it when it began."""
     at_once: asyncio.Event = field(default_factory=asyncio.Event)
     waiting: int = 0
 
@@ -115,7 +117,7 @@ class Lifecycle:
             await self._wait(self._start(model, on_request=True, config=config))
 
     def _start(self, model: SimulatedModel, *, on_request: bool, config: Mapping[str, Any]) -> asyncio.Task[str]:
-        load = _Load(model, on_request, config)
+        load = _Load(model, on_request, config, model.load_seconds)
         if on_request:
             self._make_room(model)
         model.load_begins()
@@ -139,9 +141,8 @@ class Lifecycle:
 
     async def _run(self, load: _Load) -> str:
         model = load.model
-        seconds = model.load_seconds
         try:
-            async with asyncio.timeout(seconds if seconds < _FOREVER else None):
+            async with asyncio.timeout(load.seconds if load.seconds < _FOREVER else None):
                 await load.at_once.wait()
         except TimeoutError:
             pass
