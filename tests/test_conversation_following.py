@@ -145,14 +145,14 @@ def add(a: int, b: int) -> int:
 
 
 async def test_tools_over_responses(adapter: LMStudioAdapter, lmstudio: Simulator) -> None:
-    """A turn with tools goes on from the last answer in every round, and the next turn from its last."""
+    """Each round of a turn with tools goes on from the one before, and the next turn from the last."""
     chat = adapter.conversation(api="responses")
     one = await chat.ask("one")
-    lmstudio.answer(Answer(tool_calls=[("add", {"a": 1, "b": 2})]))
+    lmstudio.answer(Answer(tool_calls=[("add", {"a": 1, "b": 2})], id="resp_calls"))
     lmstudio.answer("three")
     two = await chat.run_tools("1 + 2?", tools=[add], max_rounds=2)
     await chat.ask("on")
-    assert ids(lmstudio) == [None, one.response_id, one.response_id, two.response_id]
+    assert ids(lmstudio) == [None, one.response_id, "resp_calls", two.response_id]
     assert [message.role for message in chat.messages[3:7]] == ["user", "assistant", "tool", "assistant"]
 
 

@@ -120,13 +120,16 @@ class LMStudioAdapter(EmbeddingVerbs):
 
         typed = options.get("response_format", self._defaults["response_format"]) is not None
         untyped = options | {"response_format": None, "reask": 0} if typed else options
+        last: ModelResponse | None = None
 
         async def ask(messages: list[AnyMessage] | None) -> ModelResponse:
-            given = untyped if messages is None else _next_round(untyped, messages)
-            return await self.generate_completion(prompt if messages is None else "", given)
+            nonlocal last
+            given = untyped if messages is None else _next_round(untyped, messages, last)
+            last = await self.generate_completion(prompt if messages is None else "", given)
+            return last
 
         async def ask_typed(messages: list[AnyMessage] | None) -> ModelResponse:
-            return await self.generate_completion("", _next_round(options, messages or []) | {"tools": None})
+            return await self.generate_completion("", _next_round(options, messages or [], last) | {"tools": None})
 
         return await loop.run(ask, ask_typed if typed else None)
 
@@ -147,9 +150,13 @@ class LMStudioAdapter(EmbeddingVerbs):
             raise ModelInvalidRequestError(why, hint="Use run_tools, or set response_format=None.")
         loop, options = _tool_loop(tools, max_rounds, on_tool_call, tool_timeout_ms, max_result_bytes, options)
 
+        last: CompletionStream | None = None
+
         def opened(messages: list[AnyMessage] | None) -> CompletionStream:
-            given = options if messages is None else _next_round(options, messages)
-            return self.stream(prompt if messages is None else "", given)
+            nonlocal last
+            given = options if last is None or messages is None else _next_round(options, messages, last.response)
+            last = self.stream(prompt if messages is None else "", given)
+            return last
 
         return ToolStream(loop, opened)
 
@@ -235,6 +242,6 @@ def _tool_loop(
     return loop, cast("RequestOptions", {**options, "tools": toolbox})
 
 
-def _next_round(options: RequestOptions, messages: list[AnyMessage]) -> RequestOptions:
+def _next_round(options: RequestOptions, messages: list[AnyMessage], previous: ModelResponse | None) -> RequestOptions:
     """A call that was asked for was made; from now on the model may also answer."""
-    return {**options, "messages": messages, "tool_choice": None}
+    return {**options, "messages": messages, "tool_choice": None, "previous": previous}

@@ -120,3 +120,13 @@ async def test_a_silent_server_is_asked_seldom(adapter: LMStudioAdapter, lmstudi
     clock.now += ASK_AGAIN_SECONDS
     assert len((await adapter.generate_completion("hi", tools=TOOLS)).notes) == 1
     assert listings(lmstudio) == 4
+
+
+@pytest.mark.parametrize(("listed", "sent"), [(("low", "medium", "high"), "medium"), (("off", "low"), "low")])
+async def test_on_is_an_effort_on_the_native_route(
+    adapter: LMStudioAdapter, lmstudio: Simulator, listed: tuple[str, ...], sent: str
+) -> None:
+    """/api/v1/chat answers 400 to a setting that the model does not list: "on" is sent as an effort that it does."""
+    lmstudio.models[:] = [SimulatedModel("llama3", loaded=True, reasoning=listed)]
+    await adapter.generate_completion("hi", api="native", reasoning="on")
+    assert lmstudio.requests[-1].json["reasoning"] == sent

@@ -93,17 +93,23 @@ def add(a: int, b: int) -> int:
     return a + b
 
 
-async def test_tools_run_over_responses(adapter: LMStudioAdapter, lmstudio: Simulator) -> None:
-    """The loop of tools works on /v1/responses, the results are items of the next request."""
+@pytest.mark.parametrize("streaming", [False, True])
+async def test_tools_run_over_responses(adapter: LMStudioAdapter, lmstudio: Simulator, streaming: bool) -> None:
+    """The loop of tools works on /v1/responses: each round sends its results alone, and goes on from the calls."""
     lmstudio.answer(Answer(tool_calls=[("add", {"a": 1, "b": 2})]))
     lmstudio.answer("three")
-    response = await adapter.run_tools("1 + 2?", tools=[add], max_rounds=2, api="responses")
-    assert response.text == "three"
-    call, result = lmstudio.requests[-1].json["input"][-2:]
-    assert (call["type"], call["name"], result["type"], result["output"]) == (
-        "function_call", "add", "function_call_output", "3",
+    if streaming:
+        async with adapter.stream_tools("1 + 2?", tools=[add], max_rounds=2, api="responses") as stream:
+            assert [chunk.chunk async for chunk in stream][-2:] == ["three", ""]
+        response = stream.response
+    else:
+        response = await adapter.run_tools("1 + 2?", tools=[add], max_rounds=2, api="responses")
+    (result,) = lmstudio.requests[-1].json["input"]
+    assert (result["type"], result["output"]) == ("function_call_output", "3")
+    assert lmstudio.requests[-1].json["previous_response_id"] is not None
+    assert (response.text, [message.role for message in response.messages][2:]) == (
+        "three", ["assistant", "tool", "assistant"],
     )  # fmt: skip
-    assert call["call_id"] == result["call_id"]
 
 
 @pytest.mark.parametrize("streaming", [False, True])

@@ -79,6 +79,11 @@ def _check(request: ChatRequest, details: ModelDetails, needs: Collection[Capabi
         raise ModelInvalidRequestError(
             f"reasoning is {setting!r}; this model takes {', '.join(allowed)}", model=request.model
         )
+    if setting == "on" and allowed and setting not in allowed and request.endpoint.api == "native":
+        # This route takes only what is listed; the others have no "on" and say "medium" themselves.
+        efforts = [one for one in allowed if one != "off"]
+        request.options["reasoning"] = "medium" if "medium" in efforts else efforts[0]
+        request.encode()
     lacking = in_words([need for need in needs if details.lacks(need)])
     if not lacking:
         return
