@@ -15,6 +15,7 @@ from neuroroute.pipe.listings import Listings
 from neuroroute.pipe.pace import Trouble
 from neuroroute.pipe.policies import HostPolicy
 from neuroroute.pipe.retrybudget import RetryBudget
+from neuroroute.requests import ChatRequest
 
 SLOTS_KNOWN_SECONDS = 60.0
 """How long the number of slots that a server listed is taken for true."""
@@ -36,8 +37,7 @@ class Host:
         self.trouble = Trouble()
         self.loading = 0
         """How many loads are under way that were asked for here."""
-        self.loads_until = -math.inf
-        """Until when it may load a model that a request waits for."""
+        self._loads_until = -math.inf
         self.has_listed = False
         """What it lists is known."""
         self.draining = False
@@ -78,7 +78,7 @@ class Host:
     @property
     def is_loading(self) -> bool:
         """Whether it is known to load a model: asked to, or seen to do so for a request that waits."""
-        return self.loading > 0 or self.policy.clock.monotonic() < self.loads_until
+        return self.loading > 0 or self.policy.clock.monotonic() < self._loads_until
 
     @property
     def models(self) -> tuple[HostedModel, ...]:
@@ -129,6 +129,11 @@ class Host:
         self.look_seconds, self.failure = None, bare(failure)
         if down:
             self._go("down", value=True)
+
+    def seen_loading(self, request: ChatRequest) -> None:
+        """It was seen to load a model that a request waits for; so it may be slow, and is not down."""
+        seconds = request.options["model_loading_timeout_ms"] / 1000
+        self._loads_until = self.policy.clock.monotonic() + seconds
 
     def _go(self, what: str, *, value: bool) -> None:
         before = self.state
