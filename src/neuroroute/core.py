@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import ssl
 import time
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from functools import partial
 from random import Random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from neuroroute.details import DownloadedModel, LoadedModel, ModelDetails, Surface
-from neuroroute.fleet.health import Health
+from neuroroute.errors import AdapterClosedError, ModelTimeoutError
+from neuroroute.fleet.health import FIRST_LOOK_SECONDS, Health
+from neuroroute.fleet.lifecycle import load, unload
+from neuroroute.limits import milliseconds
 from neuroroute.messages import MessageReader
 from neuroroute.models.downloads import download
 from neuroroute.models.lifecycle import Lifecycle, OnProgress
@@ -28,6 +31,7 @@ from neuroroute.pipe.hedge import hedge
 from neuroroute.pipe.host import Host
 from neuroroute.pipe.hosts import Hosts
 from neuroroute.pipe.loading import loading
+from neuroroute.pipe.loadonce import loadonce
 from neuroroute.pipe.policies import BreakerPolicy, HostPolicy, RetryPolicy
 from neuroroute.pipe.reloading import reloading
 from neuroroute.pipe.reply import Clock, Reply, Send, pipe
@@ -94,14 +98,15 @@ class Core:
             continuing(self.hosts, tell),
             deadline(clock),
             selecting(self.hosts),
-            capable(self.hosts, clock),
             trimming(self.hosts),
             retry(retry_policy, clock, random, self.hosts, tell),
             reloading(self.hosts, self._reload, tell),
             hedge(self.hosts, tell),
             route(self.hosts, tell),
+            capable(self.hosts, clock),
             following(),
             loading(self.hosts, tell),
+            loadonce(self.hosts),
             admit(self.hosts, clock),
             breaker(self.hosts, clock, breaker_policy.slow_first_chunk),
             transport=lambda request: self.transport.send(request),
@@ -134,23 +139,50 @@ class Core:
 
     async def reply(self, request: ChatRequest) -> Reply:
         """Sends a request down the pipe."""
+        request.closings = self.transport.pools.closings()
         resolved = self._resolved
         if resolved is None or self.health.unseen:
             began = time.monotonic()
             resolved = await self.settings(request.options["timeout_ms"])
+            if request.options["timeout_ms"] is None:
+                request.options["timeout_ms"] = resolved.timeout_ms
             if self.health.unseen:
-                await self.health.first_look(lambda: self.hosts.is_loaded(request.model))
+                await self._first_look(request)
             request.spent = time.monotonic() - began
         if len(self.hosts.all) > 1:
             self.health.look_soon()
         self.hosts.assign(request)
-        request.closings = self.transport.pools.closings()
         if request.options["timeout_ms"] is None:
             request.options["timeout_ms"] = resolved.timeout_ms
         return await self._send(request)
 
-    def lifecycle(self, host: Host) -> Lifecycle:
-        """What loads and unloads the models of a host."""
+    async def _first_look(self, request: ChatRequest) -> None:
+        within = min(FIRST_LOOK_SECONDS, request.options["timeout_ms"] / 4000)
+        await self.health.first_look(lambda: self.hosts.is_loaded(request.model), within)
+        if request.closings != self.transport.pools.closings():
+            raise AdapterClosedError("the adapter was closed meanwhile")
+
+    async def load(
+        self,
+        asked: str,
+        config: Mapping[str, Any],
+        timeout_ms: float,
+        on_progress: OnProgress | None = None,
+        host: Host | None = None,
+    ) -> LoadedModel:
+        """Has a model loaded: by this host, else by one of those that have it."""
+        if host is None and len(self.hosts.all) > 1:
+            await self.hosts.models()
+        hosts = self.hosts.hosts_for(asked) if host is None else [host]
+        return await load(list(map(self._lifecycle, hosts)), asked, config, timeout_ms, on_progress)
+
+    async def unload(self, asked: str, host: Host | None = None) -> tuple[str, ...]:
+        """Has a model taken out of memory: of this host, else of all."""
+        if host is not None or len(self.hosts.all) == 1:
+            return await self._lifecycle(host or self.hosts.all[0]).unload(asked)
+        return await unload(list(map(self._lifecycle, self.hosts.all)), await self.hosts.models(), asked)
+
+    def _lifecycle(self, host: Host) -> Lifecycle:
         return Lifecycle(host, self.server(host.url))
 
     async def download(
@@ -161,7 +193,7 @@ class Core:
 
     async def _reload(self, host: Host, model: str, context_length: int | None, timeout_ms: float) -> LoadedModel:
         config = {} if context_length is None else {"context_length": context_length}
-        return await Lifecycle(host, self.server(host.url)).load(model, config, timeout_ms)
+        return await self._lifecycle(host).load(model, config, timeout_ms)
 
     async def listing(self, timeout_ms: float | None = None) -> list[ModelDetails]:
         """The models of all hosts, within the time limit (milliseconds).
@@ -173,7 +205,11 @@ class Core:
         limit = timeout_ms or resolved.timeout_ms
         if len(self.hosts.all) == 1:
             return await self.server(self.hosts.all[0].url).list_models(limit)
-        return await self.hosts.models()
+        try:
+            async with asyncio.timeout(limit / 1000):
+                return await self.hosts.models()
+        except TimeoutError as error:
+            raise ModelTimeoutError(f"no host gave a listing within {milliseconds(limit)} ms") from error
 
     def server(self, url: str) -> ModelServer:
         """Whoever answers at this base URL, and what is known of its APIs."""

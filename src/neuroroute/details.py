@@ -101,7 +101,8 @@ class ModelDetails(msgspec.Struct, frozen=True, kw_only=True):
 def merged(listings: Mapping[str, Sequence[ModelDetails]]) -> list[ModelDetails]:
     """The models of several hosts as if they were one: each once, with all its copies in memory.
 
-    What differs between hosts, such as the quantization, is told as the first has it that has the model loaded.
+    It can do what it can do on one of them. What else differs, such as the quantization, is told as the first has it
+    that has the model loaded.
 
     Args:
         listings: the models of each host, by its name.
@@ -120,6 +121,9 @@ def _of_several(everywhere: list[tuple[str, ModelDetails]]) -> ModelDetails:
         first,
         loaded=True if True in states else (None if None in states else False),
         instances=tuple(copy for _, model in everywhere for copy in model.instances),
+        capabilities=frozenset[Capability]().union(*(model.capabilities for _, model in everywhere)),
+        told=first.told.intersection(*(model.told for _, model in everywhere)),
+        reasoning_options=tuple(dict.fromkeys(one for _, model in everywhere for one in model.reasoning_options)),
         hosts=tuple(host for host, _ in everywhere),
     )
 

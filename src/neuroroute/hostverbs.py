@@ -46,6 +46,7 @@ class HostVerbs(Adapter):
         """
         if timeout_ms is not None and not _MILLISECONDS(timeout_ms):
             raise ModelInvalidRequestError(f"timeout_ms is {timeout_ms!r:.60}; it must be milliseconds over 0, or None")
+        await self._core.settings()
         drained = self._host(host)
         drained.drain()
         try:

@@ -8,6 +8,7 @@ looks at the first of the line.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import deque
 from collections.abc import Callable
 from typing import Protocol
@@ -74,6 +75,12 @@ class Limit:
             return
         self._cancelled = True
         self._task.cancel()
+
+    def fire(self) -> None:
+        """It passes now; may be called from another thread."""
+        if (task := self._task) is not None:
+            self.due = -math.inf
+            task.get_loop().call_soon_threadsafe(self.look)
 
     def postpone(self, seconds: float) -> None:
         """Passes so much later; too late where it has passed."""
@@ -167,6 +174,13 @@ def limited(seconds: float) -> Limit:
     limit = Limit(line.due(), task)
     line.join(limit)
     return limit
+
+
+def endless() -> Limit:
+    """A limit for the running task that passes only when it is fired."""
+    task = asyncio.current_task()
+    assert task is not None  # noqa: S101 - layers run in tasks
+    return Limit(math.inf, task)
 
 
 def alarmed(seconds: float, action: Callable[[], None]) -> Alarm:

@@ -88,7 +88,8 @@ class ModelVerbs(HostVerbs):
         except (LMStudioError, TimeoutError):
             return False
         if available:
-            self.breaker.probe_soon()
+            for place in self._core.hosts.places(self._model_id):
+                place.breaker.probe_soon()
         return available
 
     async def load_model(
@@ -138,8 +139,7 @@ class ModelVerbs(HostVerbs):
             offload_kv_cache_to_gpu=offload_kv_cache_to_gpu,
         )
         limit, asked = self._load_limit(timeout_ms), self._named(model)
-        lifecycle = self._core.lifecycle(await self._host_for(asked, host))
-        return await lifecycle.load(asked, config, limit, on_progress)
+        return await self._core.load(asked, config, limit, on_progress, await self._one_host(host))
 
     async def unload_model(self, model: str | None = None, *, host: str | None = None) -> tuple[str, ...]:
         """Takes a model out of memory. The ids of its copies that were there; none where it was not loaded.
@@ -154,14 +154,7 @@ class ModelVerbs(HostVerbs):
             LMStudioError: it could not be unloaded.
         """
         asked = self._named(model)
-        if host is not None or len(self._core.hosts.all) == 1:
-            return await self._core.lifecycle(await self._host_for(asked, host)).unload(asked)
-        there = named(await self.list_models(), asked)
-        gone: list[str] = []
-        for one in self._core.hosts.all:
-            if one.name in there.hosts and (known := one.details(there.key)) is not None and known.loaded:
-                gone += await self._core.lifecycle(one).unload(asked)
-        return tuple(gone)
+        return await self._core.unload(asked, await self._one_host(host))
 
     async def download_model(
         self,
@@ -198,7 +191,7 @@ class ModelVerbs(HostVerbs):
         if host is None and len(self._core.hosts.all) > 1:
             names = ", ".join(one.name for one in self._core.hosts.all)
             raise ModelInvalidRequestError(f"host must say which one is to download it: {names}")
-        on = await self._host_for(model, host)
+        on = await self._one_host(host) or self._core.hosts.all[0]
         return await self._core.download(on, model, quantization, timeout_ms, on_progress)
 
     async def warm_up(
@@ -233,8 +226,7 @@ class ModelVerbs(HostVerbs):
         if details is None and models and models[0].source != "openai":
             details = named(models, self._model_id)  # which tells what is near
         if details is not None and details.source == "v1" and ttl is None:
-            lifecycle = self._core.lifecycle(await self._host_for(details.key, None))
-            await lifecycle.load(details.key, {}, limit, on_progress)
+            await self._core.load(details.key, {}, limit, on_progress)
         else:
             tell = on_progress or nobody
             tell(ModelProgress(model=self._model_id, phase="loading"))
@@ -258,13 +250,10 @@ class ModelVerbs(HostVerbs):
     def _chosen(self, models: list[ModelDetails]) -> ModelDetails:
         return choose(models, self._defaults["needs"] or ()).model
 
-    async def _host_for(self, model: str, host: str | None) -> Host:
+    async def _one_host(self, name: str | None) -> Host | None:
+        """The host of this name, once it is settled which there are."""
         await self._core.settings()
-        if host is not None:
-            return self._host(host)
-        if len(self._core.hosts.all) > 1:
-            await self._core.hosts.models()
-        return self._core.hosts.host_for(model)
+        return None if name is None else self._host(name)
 
     def _named(self, model: str | None) -> str:
         if model is not None:

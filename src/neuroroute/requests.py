@@ -63,8 +63,10 @@ class ChatRequest(msgspec.Struct, kw_only=True):
     """Base URL of the host that this goes to."""
     host: str = ""
     """What that host is called."""
-    avoided_url: str = ""
-    """Base URL of a host that has the same request already."""
+    avoids: tuple[str, str] | None = None
+    """Base URL of the host, and id of the model there, that has the same request already."""
+    failovers: int = 0
+    """Attempts that failed and went to another host at once; they are no retries."""
     entered: float = 0.0
     """When this attempt got its slot, on the clock of back-offs (seconds)."""
     deadline: float = math.inf

@@ -6,7 +6,6 @@ import asyncio
 import inspect
 import math
 from collections.abc import Callable, Mapping
-from functools import partial
 from typing import Any, NamedTuple
 
 from neuroroute.errors import ConfigurationError
@@ -54,9 +53,7 @@ class Settings(NamedTuple):
             try:
                 async with limit:
                     if "LMSTUDIO_URL" in self.ask_for:
-                        default = self.hosts[0].url if len(self.hosts) == 1 else [host.url for host in self.hosts]
-                        told = await _ask(manager, "LMSTUDIO_URL", default, partial(read_hosts, environ=self.environ))
-                        hosts = self.hosts if told is default else told
+                        hosts = await self._ask_for_hosts(manager)
                     if "LMSTUDIO_TIMEOUT" in self.ask_for:
                         timeout_ms = await _ask(manager, "LMSTUDIO_TIMEOUT", timeout_ms, _milliseconds)
             except TimeoutError as error:
@@ -64,6 +61,21 @@ class Settings(NamedTuple):
                     f"the configuration manager did not answer within {within_ms:g} ms", hint=_MANAGER_HINT
                 ) from error
         return Resolved(hosts, timeout_ms)
+
+    async def _ask_for_hosts(self, manager: Any) -> tuple[HostSettings, ...]:
+        """What the manager says, which is given the environment's value as it stands where that names several hosts."""
+        default = self.hosts[0].url
+        if len(self.hosts) > 1 or self.hosts != read_hosts(default, "", {}):
+            default = self.environ.get("LMSTUDIO_URL", "").strip()
+
+        def read(value: Any, name: str) -> tuple[HostSettings, ...]:
+            return self.hosts if value == default else read_hosts(value, name, self.environ)
+
+        told: Any = await _ask(manager, "LMSTUDIO_URL", default, read)
+        return self.hosts if told is default else told
+
+    def __repr__(self) -> str:
+        return f"<Settings for {', '.join(host.url for host in self.hosts)}>"  # neither tokens nor the environment
 
 
 async def _ask(manager: Any, key: str, default: Any, read: Callable[[Any, str], Any]) -> Any:

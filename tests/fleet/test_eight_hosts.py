@@ -16,7 +16,7 @@ from neuroroute.simulator import SimulatedModel, Simulator
 SECONDS = (0.1, 0.1, 0.1, 0.15, 0.15, 0.15, 0.3, 0.3)
 """How long each of them takes to answer; it answers four at once."""
 
-CALLERS = 48
+CALLERS = 72
 
 
 async def answer(seconds: float, _: object) -> str:
@@ -56,7 +56,7 @@ async def test_shares_follow_speed(eight: list[Simulator]) -> None:
     responses: list[ModelResponse] = []
     others: list[ModelResponse] = []
     async with LMStudioAdapter("llama3", base_url=[simulator.url for simulator in eight]) as adapter:
-        await asyncio.gather(*(call(adapter, caller, 7, responses) for caller in range(CALLERS)))
+        await asyncio.gather(*(call(adapter, caller, 6, responses) for caller in range(CALLERS)))
         await asyncio.gather(*(call(adapter.with_model("qwen3-8b"), caller, 2, others) for caller in range(16)))
     speeds, gave = [1 / seconds for seconds in SECONDS], shares(responses, eight)
     for alike in (slice(0, 3), slice(3, 6), slice(6, 8)):
@@ -84,8 +84,8 @@ async def test_no_request_fails_while_a_healthy_host_has_the_model(eight: list[S
 
     urls = [simulator.url for simulator in eight]
     async with LMStudioAdapter("llama3", base_url=urls, observers=[observe]) as adapter:
-        await asyncio.gather(spoil(), *(call(adapter, caller, 4, responses) for caller in range(CALLERS)))
-        assert (adapter.hosts[0].state, len(responses)) == ("down", 4 * CALLERS)
+        await asyncio.gather(spoil(), *(call(adapter, caller, 3, responses) for caller in range(CALLERS)))
+        assert (adapter.hosts[0].state, len(responses)) == ("down", 3 * CALLERS)
     of_killed = [count for (_, host), count in costs.items() if host == f"127.0.0.1:{killed.port}"]
     assert of_killed
     assert set(of_killed) == {1}

@@ -21,7 +21,7 @@ async def fleet(clock: FakeClock, listings: dict[str, list[ModelDetails]]) -> Fl
 
 
 def names(made: Fleet, model: str = "m") -> list[list[str]]:
-    return [[place.host.name for place in tier] for tier in tiers_of(made.hosts.all, model)]
+    return [[place.host.name for place in tier.places] for tier in tiers_of(made.hosts.all, model)]
 
 
 async def test_hosts_are_told_apart_by_what_they_have(clock: FakeClock) -> None:
@@ -29,9 +29,10 @@ async def test_hosts_are_told_apart_by_what_they_have(clock: FakeClock) -> None:
     made = await fleet(clock, {"a": [NOT_LOADED], "b": [LOADED], "c": [OTHER], "d": [LOADED], "e": [LOADED]})
     made.hosts.all[4].not_seen(NetworkError("refused"), down=True)
     assert names(made) == [["b", "d"], ["a"], ["e"]]
-    made.hosts.all[3].has_listed = False
+    made.hosts.all[3].has_listed, made.hosts.all[3].listings.last = False, []
+    made.hosts._places.changed()
     assert names(made) == [["b"], ["a"], ["d"], ["e"]]
-    assert names(made, "other") == [["c"], ["d"], ["e"]]
+    assert names(made, "other") == [["c"], ["d"]]
     assert names(await fleet(clock, {"a": [OTHER], "b": []})) == [["a", "b"]]
 
 
@@ -53,7 +54,7 @@ async def test_what_is_listed_anew_is_seen(clock: FakeClock) -> None:
     assert made.hosts._places.of("m") is before
     made.listings["b"] = [LOADED]
     await made.listed()
-    assert [place.host.name for place in made.hosts._places.of("m")[0]] == ["b"]
+    assert [place.host.name for place in made.hosts._places.of("m")[0].places] == ["b"]
 
 
 def test_made_up_names_do_not_fill_the_memory() -> None:

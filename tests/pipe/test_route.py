@@ -52,12 +52,12 @@ async def test_a_failed_host_s_request_goes_to_another_at_once(clock: FakeClock)
 
 
 async def test_every_host_is_tried_once_and_then_it_is_waited(clock: FakeClock) -> None:
-    """When all have failed, the error of the last is raised to the retries, which wait and begin again."""
+    """When all have failed, the last error is raised to the retries, which wait and begin with all of them again."""
     two = await fleet(clock, {"a": fails(), "b": fails()})
     with pytest.raises(NetworkError) as caught:
         await two.ask(max_retries=3)
-    assert dict(two.asked) == {"a": 2, "b": 2}
-    assert (caught.value.attempts, len(clock.slept)) == (4, 1)
+    assert dict(two.asked) == {"a": 4, "b": 4}
+    assert (caught.value.attempts, len(clock.slept)) == (8, 3)
 
 
 @pytest.mark.parametrize(
@@ -131,7 +131,7 @@ async def test_copies_of_a_model_are_all_used(clock: FakeClock) -> None:
     async def serve(asked: Any) -> None:
         sent.append(asked.body)
         if asked.model == "m":
-            raise NetworkError("gone")
+            raise ModelUnavailableError("crashed", details={"reason": "engine"})
 
     copies = listed(
         ModelInstance(id="m", context_length=8),

@@ -96,7 +96,7 @@ def cells(host: HostStatus) -> tuple[str, ...]:
         host.state,
         "" if host.look_seconds is None else f"{host.look_seconds * 1000:.0f} ms",
         "LM Studio (OpenAI routes)" if host.api == "openai" and host.lm_studio else api,
-        host.failure if host.state == "down" else ", ".join(_loaded(host)),
+        host.failure or ", ".join(_loaded(host)),
         str(len(host.listed)) if host.api else "",
     )
 

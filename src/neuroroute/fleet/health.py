@@ -14,7 +14,13 @@ from random import Random
 from typing import TypeAlias
 
 from neuroroute.details import Surface
-from neuroroute.errors import LMStudioError, ModelTimeoutError, NetworkError
+from neuroroute.errors import (
+    LMStudioError,
+    ModelNotFoundError,
+    ModelTimeoutError,
+    ModelUnavailableError,
+    NetworkError,
+)
 from neuroroute.pipe.background import Background
 from neuroroute.pipe.events import Event, FailedOver
 from neuroroute.pipe.host import Host
@@ -24,6 +30,8 @@ EVERY_SECONDS = 5.0
 """How long a host that answered is not looked at; one that did not, twice as long each time ..."""
 LONGEST_SECONDS = 60.0
 """... but no longer than this."""
+AGAIN_SECONDS = 1.0
+"""How long after a look that failed without proof that the host is down."""
 JITTER = 0.2
 """The share by which that is shorter or longer, so that hosts are not all looked at at once."""
 FIRST_LOOK_SECONDS = 1.0
@@ -32,6 +40,9 @@ GRACE_SECONDS = 0.1
 """How long it waits for the others, once one has the model, so that a first burst is spread over all."""
 SLOW_LOOKS = 3
 """A host that is slow to answer is down only after so many looks in a row; one that refuses is so at once."""
+
+_TELLING = (NetworkError, ModelNotFoundError, ModelUnavailableError)
+"""Errors of requests after which what is known of a host may be wrong."""
 
 Look: TypeAlias = Callable[[Host], Awaitable[Surface]]
 """Asks a host who it is and what it has; raises LMStudioError."""
@@ -70,17 +81,17 @@ class Health:
             heapq.heapreplace(self._due, (looked_until, at, host))
 
     def take(self, event: Event) -> None:
-        """What happens to requests: a host that was not there for one is looked at now."""
-        if isinstance(event, FailedOver) and isinstance(event.error, NetworkError):
+        """What happens to requests: a host that was not there for one, or lost its model, is looked at now."""
+        if isinstance(event, FailedOver) and isinstance(event.error, _TELLING):
             for host in self._failed:
                 if host.name == event.host:
                     self._begin(host)
 
-    async def first_look(self, has_model: Callable[[], bool]) -> None:
-        """Waits until all hosts have told what they have: a second at most, less once one has the model."""
+    async def first_look(self, has_model: Callable[[], bool], within: float = FIRST_LOOK_SECONDS) -> None:
+        """Waits until all hosts have told what they have: so many seconds at most, less once one has the model."""
         pending = set(map(self._begin, self.unseen))
         now = asyncio.get_running_loop().time
-        ends, found = now() + FIRST_LOOK_SECONDS, False
+        ends, found = now() + within, False
         while pending and (left := ends - now()) > 0:
             _, pending = await asyncio.wait(pending, timeout=left, return_when=asyncio.FIRST_COMPLETED)
             if not found and has_model():
@@ -113,5 +124,8 @@ class Health:
         return True
 
     def _pause(self, host: Host) -> float:
-        pause = min(EVERY_SECONDS * 2.0 ** min(self._failed.get(host, 0), 16), LONGEST_SECONDS)
+        failed = self._failed.get(host, 0)
+        if failed and not host.down:
+            return AGAIN_SECONDS
+        pause = min(EVERY_SECONDS * 2.0 ** min(failed, 16), LONGEST_SECONDS)
         return pause * self._random.uniform(1 - JITTER, 1 + JITTER)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, TypeAlias
 
 from msgspec.structs import replace
 
-from neuroroute.details import LoadedModel, ModelDetails, ModelInstance, ModelProgress
-from neuroroute.errors import ConfigurationError, ModelNotFoundError, ModelTimeoutError
+from neuroroute.details import LoadedModel, ModelDetails, ModelInstance, ModelProgress, same_model
+from neuroroute.errors import ConfigurationError, LMStudioError, ModelNotFoundError, ModelTimeoutError
 from neuroroute.limits import milliseconds
 from neuroroute.models.server import ModelServer
 from neuroroute.pipe.events import ModelLoaded, ModelUnloaded
@@ -47,10 +48,10 @@ class Lifecycle:
             ModelTimeoutError: it took longer; the server goes on loading.
             LMStudioError: it could not be loaded, or the server cannot load models.
         """
-        details = named(await native_models(self._host, self._server), asked)
+        details = named(await self._native_models(), asked)
         tell = on_progress or nobody
         tell(ModelProgress(model=details.key, phase="loading"))
-        model, work = self._host.model(asked), partial(self._load, details.key, config, timeout_ms)
+        model, work = self._host.model(asked), partial(self._load, details.key, config)
         timer = asyncio.timeout(timeout_ms / 1000)
         try:
             async with timer:
@@ -61,10 +62,22 @@ class Lifecycle:
             raise ModelTimeoutError(
                 f"{details.key!r} was not loaded within {milliseconds(timeout_ms)} ms",
                 retryable=False,
-                hint="The server may go on loading it: ask again, and allow more.",
+                hint="The server goes on loading it: ask again, and allow more.",
+                host=self._host.name,
             ) from error
+        except LMStudioError as error:  # others who wait for the same load get the same error
+            own = copy.copy(error)
+            own.host = own.host or self._host.name
+            raise own from error
         tell(ModelProgress(model=details.key, phase="loaded"))
         return replace(loaded, notes=(*loaded.notes, *differences(config, loaded.config)))
+
+    def has_loaded(self, asked: str) -> bool:
+        """Whether the host last listed the model, or this copy of it, as in memory."""
+        details = self._host.details(asked)
+        if details is None or not details.loaded:
+            return False
+        return same_model(asked, details.key) or any(one.id == asked for one in details.instances)
 
     async def unload(self, asked: str) -> tuple[str, ...]:
         """Takes a model out of memory, or one copy of it. The ids of the copies that were there.
@@ -76,33 +89,40 @@ class Lifecycle:
             ModelNotFoundError: there is no such model.
             LMStudioError: it could not be unloaded, or the server cannot unload models.
         """
-        details = named(await native_models(self._host, self._server), asked)
-        copies = [copy.id for copy in details.instances]
+        details = named(await self._native_models(), asked)
+        copies = [one.id for one in details.instances]
         if asked in copies and asked.casefold() != details.key.casefold():
             copies = [asked]
         gone: list[str] = []
-        for copy in copies:
+        for copy_id in copies:
             try:
-                await self._server.unload(copy, _SHORT_MS)
+                await self._server.unload(copy_id, _SHORT_MS)
             except ModelNotFoundError:  # somebody else was faster
                 continue
-            gone.append(copy)
-            self._host.policy.tell(ModelUnloaded(host=self._host.name, model=details.key, instance_id=copy))
+            gone.append(copy_id)
+            self._host.policy.tell(ModelUnloaded(host=self._host.name, model=details.key, instance_id=copy_id))
         await self._host.listings.details(details.key)  # so that nobody goes by what was listed before
         return tuple(gone)
 
-    async def _load(self, key: str, config: Mapping[str, Any], timeout_ms: float) -> LoadedModel:
-        before = named(await native_models(self._host, self._server), key)  # anew: it may have been loaded since
-        if (copy := next((copy for copy in before.instances if _is_so(copy, config, before)), None)) is not None:
-            return _loaded(key, copy)
+    async def _native_models(self) -> list[ModelDetails]:
+        try:
+            return await native_models(self._host, self._server)
+        except LMStudioError as error:
+            error.host = error.host or self._host.name
+            raise
+
+    async def _load(self, key: str, config: Mapping[str, Any]) -> LoadedModel:
+        before = named(await self._native_models(), key)  # anew: it may have been loaded since
+        if (there := next((one for one in before.instances if _is_so(one, config, before)), None)) is not None:
+            return _loaded(key, there)
         clock = self._host.policy.clock
         began = clock.monotonic()
-        copy_id = await self._server.load(key, config, timeout_ms)
+        copy_id = await self._server.load(key, config, LONGEST_LOAD_MS)
         seconds = clock.monotonic() - began
         after = await self._host.listings.details(copy_id)
-        copy = next((copy for copy in after.instances if copy.id == copy_id), None) if after else None
-        loaded = replace(_loaded(key, copy or ModelInstance(id=copy_id)), seconds=seconds)
-        notes = _notes(copy_id, before, verified=copy is not None)
+        there = next((one for one in after.instances if one.id == copy_id), None) if after else None
+        loaded = replace(_loaded(key, there or ModelInstance(id=copy_id)), seconds=seconds)
+        notes = _notes(copy_id, before, verified=there is not None)
         self._host.policy.tell(ModelLoaded(host=self._host.name, model=key, loaded=loaded))
         return replace(loaded, notes=notes)
 
@@ -158,6 +178,9 @@ def _notes(copy_id: str, before: ModelDetails, *, verified: bool) -> tuple[Note,
 def nobody(_: ModelProgress) -> None:
     """Is told nothing of a progress."""
 
+
+LONGEST_LOAD_MS = 3_600_000.0
+"""How long a load may take at most. Who asked for it may leave before; who asks again then waits for the same."""
 
 _SHORT_MS = 30_000.0
 """How long the server may take for what is not a load."""

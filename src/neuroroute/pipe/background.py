@@ -32,6 +32,10 @@ class Background:
             task.add_done_callback(lambda ended: _ended(tasks, kind, ended))
         return task
 
+    def under_way(self, kind: Hashable) -> asyncio.Task[Any] | None:
+        """It, if it is being done now."""
+        return self._loops.get(asyncio.get_running_loop(), {}).get(kind)
+
     async def result(self, kind: Hashable, work: Callable[[], Awaitable[R]]) -> R:
         """What comes of it; whoever leaves does not take it from the others.
 

@@ -6,6 +6,7 @@ becomes "on" (#2284), and the caller pays for thoughts that nobody asked for.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Collection
 
 from neuroroute.capabilities import Capability
@@ -13,6 +14,7 @@ from neuroroute.details import ModelDetails
 from neuroroute.errors import ModelCapabilityError, ModelInvalidRequestError
 from neuroroute.messages import AnyMessage
 from neuroroute.parts import ImagePart
+from neuroroute.pipe.choice import Fit
 from neuroroute.pipe.hostedmodel import HostedModel
 from neuroroute.pipe.hosts import Hosts
 from neuroroute.pipe.reply import Clock, Layer, Reply, Send
@@ -20,6 +22,8 @@ from neuroroute.requests import ChatRequest
 from neuroroute.responses import Note
 from neuroroute.selection import in_words
 
+LISTING_SECONDS = 1.0
+"""How long a request waits for the listing, at most a quarter of its own time; then it goes unchecked."""
 ASK_AGAIN_SECONDS = 60.0
 """How long a model of which the server told nothing is not asked for again."""
 
@@ -41,8 +45,25 @@ def needed(request: ChatRequest) -> list[Capability]:
     return needs
 
 
+def suiting(request: ChatRequest) -> Fit | None:
+    """Whether a model can do at a place what this request needs; None: it needs nothing that not every model can."""
+    needs, setting = needed(request), request.options["reasoning"]
+    if not needs and setting is None:
+        return None
+
+    def suits(place: HostedModel) -> bool:
+        details = place.host.details(place.name)
+        return details is None or not (any(map(details.lacks, needs)) or _refuses(details, setting))
+
+    return suits
+
+
 def capable(hosts: Hosts, clock: Clock) -> Layer:
-    """The layer. Asks the listing once for each model that is asked for more than chat; else costs next to nothing."""
+    """The layer. Stands below what chooses the host, so that the one that answers is the one that is checked.
+
+    Asks the listing once for each model that is asked for more than chat, and does not wait long for that; all else
+    costs next to nothing.
+    """
 
     def layer(request: ChatRequest, send: Send) -> Awaitable[Reply]:
         needs = needed(request)
@@ -56,11 +77,19 @@ def capable(hosts: Hosts, clock: Clock) -> Layer:
 
     async def listed(request: ChatRequest, model: HostedModel) -> ModelDetails | None:
         if model.details is None and clock.monotonic() >= model.ask_details_at:
-            await hosts.of(request).listings.details(request.model)  # which has the model told of it
             model.ask_details_at = clock.monotonic() + ASK_AGAIN_SECONDS
+            asked = asyncio.ensure_future(hosts.of(request).listings.details(request.model))
+            seconds = min(LISTING_SECONDS, request.options["timeout_ms"] / 4000)
+            await asyncio.wait((asked,), timeout=seconds)  # has the model told of it
+            asked.cancel()
         return model.details
 
     return layer
+
+
+def _refuses(details: ModelDetails, setting: str | None) -> bool:
+    allowed = details.reasoning_options
+    return setting is not None and bool(allowed) and not supports(allowed, setting)
 
 
 def _has_image(message: AnyMessage) -> bool:
@@ -75,7 +104,7 @@ def _check(request: ChatRequest, details: ModelDetails, needs: Collection[Capabi
         ModelCapabilityError: it lacks something, and ``strict`` was asked for.
     """
     setting, allowed = request.options["reasoning"], details.reasoning_options
-    if setting is not None and allowed and not supports(allowed, setting):
+    if _refuses(details, setting):
         raise ModelInvalidRequestError(
             f"reasoning is {setting!r}; this model takes {', '.join(allowed)}", model=request.model
         )
@@ -89,4 +118,6 @@ def _check(request: ChatRequest, details: ModelDetails, needs: Collection[Capabi
         return
     if request.options["strict"]:
         raise ModelCapabilityError(f"the server says that this model lacks {lacking}", model=request.model)
-    request.notes.append(Note("CAPABILITY_MISSING", f"the server says that {request.model!r} lacks {lacking}"))
+    note = Note("CAPABILITY_MISSING", f"the server says that {request.model!r} lacks {lacking}")
+    if note not in request.notes:  # of an attempt before
+        request.notes.append(note)

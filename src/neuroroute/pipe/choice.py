@@ -70,3 +70,13 @@ def _cheapest(places: Sequence[HostedModel], cost: Cost, fit: Fit, random: Rando
         return fitting[0] if fitting else None
     # Of those that cost the same, any: a fleet that idles is used evenly.
     return min(fitting, key=lambda place: (cost(place), random.random()))
+
+
+def to_load_on(places: Sequence[HostedModel]) -> Sequence[HostedModel]:
+    """Of places that would have to load the model, those that do so already: one load is enough."""
+    return [place for place in places if place.is_loading] or places
+
+
+def price_of_loading(place: HostedModel) -> float:
+    """How many models a host has in memory: a load may throw one of them out."""
+    return place.host.loaded_models

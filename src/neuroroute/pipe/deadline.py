@@ -54,5 +54,5 @@ def _late(request: ChatRequest, limit: str) -> LMStudioError:
         )
     awaited = "the first chunk" if request.streaming else "the answer"
     late = ModelTimeoutError(f"{awaited} did not come within {limit}")
-    late.attempts = len(request.failures) + (request.queue_length is None)
+    late.attempts = len(request.failures) + request.failovers + (request.queue_length is None)
     return late

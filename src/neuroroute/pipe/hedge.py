@@ -21,12 +21,14 @@ def hedge(hosts: Hosts, tell: Tell) -> Layer:
         return send(request) if after is None else hedged(request, send, after / 1000)
 
     async def hedged(request: ChatRequest, send: Send, after: float) -> Reply:
+        second = replace(request)  # as it is before a host is chosen
         attempts = [_begun(send, request)]
         try:
             await asyncio.wait(attempts, timeout=after)
             if not attempts[0].done() and _has_room(hosts, request) and hosts.of(request).budget.spend():
-                tell(Hedged(host=request.host, model=request.model))
-                attempts.append(_begun(send, replace(request, avoided_url=request.url)))
+                tell(Hedged(host=request.host, model=second.model))
+                second.avoids = (request.url, request.model)
+                attempts.append(_begun(send, second))
             reply = await _first(attempts)
         except BaseException:
             await _leave(attempts, None)

@@ -7,15 +7,15 @@ from collections.abc import Callable
 from functools import partial
 
 from neuroroute.details import ModelDetails, Surface
-from neuroroute.errors import LMStudioError
+from neuroroute.errors import LMStudioError, ModelUnavailableError
 from neuroroute.hostlist import HostSettings
+from neuroroute.limits import Limit
 from neuroroute.pipe.events import HostChanged, HostState, bare
 from neuroroute.pipe.hostedmodel import HostedModel
 from neuroroute.pipe.listings import Listings
 from neuroroute.pipe.pace import Trouble
 from neuroroute.pipe.policies import HostPolicy
 from neuroroute.pipe.retrybudget import RetryBudget
-from neuroroute.requests import ChatRequest
 
 SLOTS_KNOWN_SECONDS = 60.0
 """How long the number of slots that a server listed is taken for true."""
@@ -37,7 +37,9 @@ class Host:
         self.trouble = Trouble()
         self.loading = 0
         """How many loads are under way that were asked for here."""
-        self._loads_until = -math.inf
+        self.loads_until = -math.inf
+        """Until when it may load a model that a request waits for."""
+        self._waiting: set[Limit] = set()
         self.has_listed = False
         """What it lists is known."""
         self.draining = False
@@ -78,12 +80,17 @@ class Host:
     @property
     def is_loading(self) -> bool:
         """Whether it is known to load a model: asked to, or seen to do so for a request that waits."""
-        return self.loading > 0 or self.policy.clock.monotonic() < self._loads_until
+        return self.loading > 0 or self.policy.clock.monotonic() < self.loads_until
 
     @property
     def models(self) -> tuple[HostedModel, ...]:
         """The models that were asked for there, with their breakers and slots."""
         return tuple(self._models.values())
+
+    @property
+    def loaded_models(self) -> int:
+        """How many models it had in memory when it was last asked."""
+        return sum(bool(model.loaded) for model in self.listings.last)
 
     @property
     def under_way(self) -> int:
@@ -112,8 +119,10 @@ class Host:
             self.listings.ask(SLOTS_KNOWN_SECONDS)
 
     def drain(self) -> None:
-        """Sends it no new requests; those that are under way go on."""
+        """Sends it no new requests; those that are under way go on, those that wait for a slot go elsewhere."""
         self._go("draining", value=True)
+        for model in self._models.values():
+            model.send_away(partial(ModelUnavailableError, f"{self.name} is drained"))
 
     def resume(self) -> None:
         """Sends it requests again."""
@@ -129,11 +138,13 @@ class Host:
         self.look_seconds, self.failure = None, bare(failure)
         if down:
             self._go("down", value=True)
+            for limit in tuple(self._waiting):
+                limit.fire()
 
-    def seen_loading(self, request: ChatRequest) -> None:
-        """It was seen to load a model that a request waits for; so it may be slow, and is not down."""
-        seconds = request.options["model_loading_timeout_ms"] / 1000
-        self._loads_until = self.policy.clock.monotonic() + seconds
+    def when_down(self, limit: Limit) -> Callable[[], None]:
+        """Has a limit fired when the host goes down; gives what ends that."""
+        self._waiting.add(limit)
+        return partial(self._waiting.discard, limit)
 
     def _go(self, what: str, *, value: bool) -> None:
         before = self.state

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from neuroroute.details import LoadedModel, ModelDetails
-from neuroroute.errors import LMStudioError, NetworkError
+from neuroroute.errors import LMStudioError, ModelAuthenticationError, NetworkError
 from neuroroute.pipe.breaker import Breaker
 from neuroroute.pipe.events import BreakerChanged, BreakerState
 from neuroroute.pipe.gate import DEFAULT_SLOTS, Gate
@@ -35,6 +35,10 @@ class HostedModel:
         """What the server last listed of it."""
         self.ask_details_at = -math.inf
         """When the server may be asked what it can do, where it has not told."""
+        self.absent = False
+        """It was listed as not loaded, and nothing has answered since."""
+        self._first_requests: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Future[None]] = WeakKeyDictionary()
+        self._loads_until = -math.inf
         self._loaded_at = -math.inf
         self.host = host
         self.pace = Pace()
@@ -82,7 +86,7 @@ class HostedModel:
 
     def learn(self, details: ModelDetails) -> None:
         """Takes over what the server lists of it."""
-        self.details = details
+        self.details, self.absent = details, details.loaded is False
         instances = [instance for instance in details.instances if instance.id == self.name] or details.instances
         if not instances:
             return
@@ -116,13 +120,50 @@ class HostedModel:
         finally:
             self.host.loading -= 1
 
+    @property
+    def has_it(self) -> bool:
+        """Whether the host listed it when it was last asked."""
+        return self.host.details(self.name) is not None
+
+    @property
+    def is_loading(self) -> bool:
+        """Whether a load of it is known to be under way, so that no other need be begun."""
+        return self._loads_until > self.host.policy.clock.monotonic()
+
+    def seen_loading(self, milliseconds: float) -> None:
+        """It was seen to load, and may do so for so long; its host may be slow meanwhile, and is not down."""
+        self._loads_until = self.host.loads_until = self.host.policy.clock.monotonic() + milliseconds / 1000
+
+    def load_under_way(self) -> asyncio.Task[Any] | None:
+        """The load that was asked for and is under way."""
+        key = self.name if self.details is None else self.details.key
+        return self.host.policy.background.under_way((self.host, key))
+
+    def first_request(self) -> asyncio.Future[None] | None:
+        """Of a model that is not loaded: done when the request that has it loaded is over."""
+        return self._first_requests.get(asyncio.get_running_loop())
+
+    def begin_first_request(self) -> Callable[[], None]:
+        """The others wait for this one, so that the server does not load it once for each; gives what ends that."""
+        loop = asyncio.get_running_loop()
+        first = self._first_requests[loop] = loop.create_future()
+
+        def end() -> None:
+            del self._first_requests[loop]
+            first.set_result(None)
+
+        return end
+
     def fails(self, error: LMStudioError) -> None:
         """It failed a request: for a while others are preferred, and to its whole host where nobody answered."""
-        now = self.host.policy.clock.monotonic()
-        (self.host.trouble if isinstance(error, NetworkError) else self._trouble).fails(now)
+        now, at_least = self.host.policy.clock.monotonic(), (error.retry_after_ms or 0.0) / 1000
+        of_host = isinstance(error, (NetworkError, ModelAuthenticationError))
+        (self.host.trouble if of_host else self._trouble).fails(now, at_least)
 
     def answers(self) -> None:
         """It had an answer."""
+        self.absent = False
+        self._loads_until = -math.inf
         self._trouble.ends()
         self.host.trouble.ends()
 
@@ -130,9 +171,13 @@ class HostedModel:
         """Whether it failed so lately that others are preferred."""
         return self._trouble.lasts(now) or self.host.trouble.lasts(now)
 
+    def send_away(self, why: Callable[[], LMStudioError]) -> None:
+        """Fails all who wait for one of its slots."""
+        self._on_loops(lambda gate: gate.send_away(why))
+
     def _changed(self, before: BreakerState, after: BreakerState, cause: LMStudioError | None) -> None:
         if after == "open":
-            self._on_loops(lambda gate: gate.send_away(self.breaker.refusal))
+            self.send_away(self.breaker.refusal)
         self.host.policy.tell(
             BreakerChanged(host=self.host.name, model=self.name, before=before, after=after, cause=cause)
         )

@@ -10,13 +10,16 @@ from neuroroute.details import ModelDetails, merged
 from neuroroute.errors import LMStudioError
 from neuroroute.hostlist import HostSettings
 from neuroroute.pipe.affinity import Affinity
-from neuroroute.pipe.choice import best, expected_seconds, has_free_slot
+from neuroroute.pipe.choice import Fit, best, expected_seconds, has_free_slot, price_of_loading, to_load_on
 from neuroroute.pipe.host import Host
 from neuroroute.pipe.hostedmodel import HostedModel
 from neuroroute.pipe.pace import Pace
-from neuroroute.pipe.places import Places
+from neuroroute.pipe.places import Places, only
 from neuroroute.pipe.policies import HostPolicy
 from neuroroute.requests import ChatRequest
+
+SLOW_LISTING_SECONDS = 0.25
+"""How long other hosts may take to list their models, once one has."""
 
 
 class Hosts:
@@ -59,35 +62,37 @@ class Hosts:
 
     def places(self, model: str) -> list[HostedModel]:
         """Everywhere that a model may be asked, the best first."""
-        return [place for tier in self._places.of(model) for place in tier]
+        return [place for tier in self._places.of(model) for place in tier.places]
 
     def is_loaded(self, model: str) -> bool:
         """Whether a host is known that has it in memory."""
         return any(place.loaded for place in self.places(model))
 
-    def host_for(self, model: str) -> Host:
-        """The host to load a model on: one that has it loaded, else one that has it on disk and the fewest loaded."""
-        if len(self.all) == 1:
-            return self.all[0]
+    def hosts_for(self, model: str) -> list[Host]:
+        """The hosts to load a model on: those that have it loaded before those that have it, then the emptiest."""
         tiers = self._places.of(model)
-        hosts = [place.host for place in tiers[0]] if tiers else [*self.all]
-        return min(hosts, key=lambda host: sum(bool(known.loaded) for known in host.listings.last))
+        hosts = dict.fromkeys(place.host for tier in tiers for place in tier.places) if tiers else self.all
+        loaded = {place.host for place in self.places(model) if place.loaded}
+        return sorted(hosts, key=lambda host: (host not in loaded, host.loaded_models))
 
     def only_place(self, model: str) -> HostedModel | None:
         """The place where a model may be asked; None where there are several, or none."""
         tiers = self._places.of(model)
-        return tiers[0][0] if len(tiers) == 1 and len(tiers[0]) == 1 else None
+        return tiers[0].places[0] if len(tiers) == 1 and len(tiers[0].places) == 1 else None
 
-    def choose(self, request: ChatRequest, tried: Collection[HostedModel] = ()) -> HostedModel | None:
+    def choose(
+        self, request: ChatRequest, tried: Collection[HostedModel] = (), suits: Fit | None = None
+    ) -> HostedModel | None:
         """Where a request goes.
 
-        Has the model loaded before could load it; free slots before full ones; where the conversation was answered
-        last; else whoever is expected to answer first. Those that failed a moment ago come after those that did not.
-        When every breaker refuses, the one that is due soonest lets one request through at once.
+        Has the model loaded before could load it; where the conversation was answered last, if a slot is free there;
+        else whoever is expected to answer first. Those that failed a moment ago come after those that did not. When
+        every breaker refuses, the one that is due soonest lets one request through at once.
 
         Args:
             request: for its model, and the conversation that it goes on with.
             tried: where it was sent before.
+            suits: whether the model can do there what the request needs; where none can, that is no matter.
 
         Returns:
             None where it was tried everywhere, or there is no host.
@@ -96,9 +101,6 @@ class Hosts:
         usual = self.pace.seconds(now)
         cost = partial(expected_seconds, now=now, usual=1.0 if usual is None else usual)
         last = self._affinity.place(request)
-        if (previous := request.options["previous"]) is not None:  # who gave that answer may remember it
-            there = (place for place in self.places(request.model) if place.host.name == previous.host)
-            last = next(there, last)
 
         def can(place: HostedModel) -> bool:
             return place not in tried and not place.breaker.refuses
@@ -106,22 +108,28 @@ class Hosts:
         def fit(place: HostedModel) -> bool:
             return can(place) and not place.in_trouble(now)
 
-        for tier in self._places.of(request.model):
-            if last is not None and last in tier and fit(last) and has_free_slot(last):
+        tiers = self._places.of(request.model)
+        if suits is not None and any(map(suits, self.places(request.model))):
+            tiers = only(tiers, suits)
+        for tier in tiers:
+            if last is not None and last in tier.members and fit(last) and has_free_slot(last):
                 return last
+            among, price = (tier.places, cost) if not tier.loads else (to_load_on(tier.places), price_of_loading)
             for which in (fit, can):
-                if (place := best(tier, cost, which, self.policy.random)) is not None:
+                if (place := best(among, price, which, self.policy.random)) is not None:
                     return place
         return None if tried else self._due_soonest(request.model)
 
     def assign(self, request: ChatRequest) -> None:
         """Where a request may go, for whoever asks before that is chosen: a host that has its model, if one has."""
         tiers = self._places.of(request.model)
-        host = tiers[0][0].host if tiers else self.all[0]
+        host = tiers[0].places[0].host if tiers else self.all[0]
         request.url, request.host = host.url, host.name
 
     async def models(self, *, max_age: float = 0.0) -> list[ModelDetails]:
-        """The models of all hosts that are not known to be down, each model once.
+        """The models of all hosts that are in service, each model once.
+
+        A host that is slow to tell is not waited for once another has told: what it listed last counts.
 
         Args:
             max_age: seconds that may have passed since they were listed.
@@ -131,21 +139,30 @@ class Hosts:
         """
         if len(self.all) == 1:
             return await self.all[0].listings.models(max_age=max_age)
-        there = [host for host in self.all if not host.down] or self.all
-        asked = [host.listings.models(max_age=max_age) for host in there]
-        listed = dict(zip(there, await asyncio.gather(*asked, return_exceptions=True), strict=True))
-        failures = [one for one in listed.values() if isinstance(one, BaseException)]
-        if len(failures) == len(listed) or any(not isinstance(one, LMStudioError) for one in failures):
-            raise failures[0]
-        return merged({host.name: models for host, models in listed.items() if not isinstance(models, BaseException)})
-
-    def send_to(self, request: ChatRequest, place: HostedModel) -> None:
-        """The request goes there."""
-        request.url, request.host = place.host.url, place.host.name
+        there = [host for host in self.all if not (host.down or host.draining)] or [*self.all]
+        asked = {host: asyncio.ensure_future(host.listings.models(max_age=max_age)) for host in there}
+        try:
+            _, pending = await asyncio.wait(asked.values(), return_when=asyncio.FIRST_COMPLETED)
+            while pending and not any(_has_told(task) for task in asked.values()):
+                _, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+            if pending:
+                _, pending = await asyncio.wait(pending, timeout=SLOW_LISTING_SECONDS)
+        finally:
+            for task in asked.values():
+                task.cancel()  # the listing itself goes on
+        told = {host: task.result() for host, task in asked.items() if _has_told(task)}
+        if not told:
+            asked[there[0]].result()
+        told |= {host: host.listings.last for host in there if asked[host] in pending and host.has_listed}
+        return merged({host.name: told[host] for host in there if host in told})
 
     def refuse(self, request: ChatRequest) -> bool:
         """Whether every place would refuse the request now."""
-        return all(place.breaker.refuses for place in self.places(request.model))
+        return self.refuses(request.model)
+
+    def refuses(self, model: str) -> bool:
+        """Whether every place of a model would refuse a request now."""
+        return all(place.breaker.refuses for place in self.places(model))
 
     def answered(self, request: ChatRequest, place: HostedModel) -> None:
         """A place has begun to answer a request."""
@@ -160,3 +177,17 @@ class Hosts:
         if len(places) > 1:
             soonest.breaker.probe_soon()
         return soonest
+
+
+def _has_told(task: asyncio.Future[list[ModelDetails]]) -> bool:
+    """Whether a host has listed its models.
+
+    Raises:
+        BaseException: what is no failure of the host.
+    """
+    if not task.done() or task.cancelled():
+        return False
+    error = task.exception()
+    if error is not None and not isinstance(error, LMStudioError):
+        raise error
+    return error is None

@@ -33,12 +33,14 @@ def loading(hosts: Hosts, tell: Tell) -> Layer:
     async def looked(request: ChatRequest) -> None:
         details = await hosts.of(request).listings.details(request.model, max_age=_MAX_AGE)
         if details is not None and details.loaded is False and request.wait_for_loading():
-            hosts.of(request).seen_loading(request)
+            hosts.model(request).seen_loading(request.options["model_loading_timeout_ms"])
             tell(ModelLoading(host=request.host, model=request.model))
             report(request, ModelProgress(model=request.model, phase="loading"))
 
     async def layer(request: ChatRequest, send: Send) -> Reply:
-        request.progressed = progressing(request, hosts.of(request), tell) if request.endpoint.api == "native" else None
+        request.progressed = (
+            progressing(request, hosts.model(request), tell) if request.endpoint.api == "native" else None
+        )
         if request.waited_for_loading:
             return await send(request)
         half: float = request.options["timeout_ms"] / 2000

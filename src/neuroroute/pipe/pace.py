@@ -46,11 +46,11 @@ class Trouble:
         self._failures = 0
         self._until = -math.inf
 
-    def fails(self, now: float) -> None:
-        """It failed."""
+    def fails(self, now: float, at_least: float = 0.0) -> None:
+        """It failed, and asked to be left alone for at least so many seconds."""
         wait = FIRST_TROUBLE_SECONDS * 2.0 ** min(self._failures, 16)
         self._failures += 1
-        self._until = now + min(wait, LONGEST_TROUBLE_SECONDS)
+        self._until = max(self._until, now + max(min(wait, LONGEST_TROUBLE_SECONDS), at_least))
 
     def ends(self) -> None:
         """It answered."""

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, TypeAlias
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 if TYPE_CHECKING:
     from neuroroute.details import ModelDetails
     from neuroroute.pipe.host import Host
     from neuroroute.pipe.hostedmodel import HostedModel
 
-Tiers: TypeAlias = "tuple[tuple[HostedModel, ...], ...]"
-"""Places that are alike, the best first; none is empty."""
+
+class Tier(NamedTuple):
+    """Places that are alike; never none."""
+
+    places: tuple[HostedModel, ...]
+    members: frozenset[HostedModel]
+    """The same, to look one up."""
+    loads: bool
+    """They would have to load the model."""
+
+
+Tiers: TypeAlias = tuple[Tier, ...]
+"""The best first."""
 
 MOST_NAMES = 256
 """Names of models for which the places are remembered."""
@@ -52,18 +63,18 @@ def tiers_of(hosts: Sequence[Host], model: str) -> Tiers:
         if host.draining:
             continue
         details = host.details(model)
-        if host.down:
-            down.append(host.model(model))
-        elif not host.has_listed:
-            unknown.append(host.model(model))
-        elif details is None:
+        if host.has_listed and details is None:
             missing.append(host.model(model))
+        elif host.down:
+            down.append(host.model(model))
+        elif details is None:
+            unknown.append(host.model(model))
         elif details.loaded is False:
             loadable.append(host.model(model))
         else:
             loaded += [host.model(name) for name in copies(details, model)]
     tiers = [tier for tier in (loaded, loadable, unknown, down) if tier] or [missing]
-    return tuple(tuple(tier) for tier in tiers if tier)
+    return tuple(Tier(tuple(tier), frozenset(tier), tier is loadable) for tier in tiers if tier)
 
 
 def copies(details: ModelDetails, asked: str) -> list[str]:
@@ -79,3 +90,9 @@ def copies(details: ModelDetails, asked: str) -> list[str]:
         return [copy.id for copy in others]
     room = first.context_length or 0
     return [asked, *(copy.id for copy in others if (copy.context_length or 0) >= room)]
+
+
+def only(tiers: Tiers, suits: Callable[[HostedModel], bool]) -> Tiers:
+    """The places that suit, in their tiers."""
+    left = [(tuple(filter(suits, tier.places)), tier.loads) for tier in tiers]
+    return tuple(Tier(places, frozenset(places), loads) for places, loads in left if places)

@@ -7,13 +7,13 @@ from collections.abc import Callable
 
 from neuroroute.details import ModelProgress
 from neuroroute.pipe.events import ModelLoading, PromptProcessing, Tell
-from neuroroute.pipe.host import Host
+from neuroroute.pipe.hostedmodel import HostedModel
 from neuroroute.requests import ChatRequest
 
 _log = logging.getLogger("neuroroute")
 
 
-def progressing(request: ChatRequest, host: Host, tell: Tell) -> Callable[[ModelProgress], None]:
+def progressing(request: ChatRequest, model: HostedModel, tell: Tell) -> Callable[[ModelProgress], None]:
     """What a decoder tells its progress to. While the model loads, waiting is not failing: the deadline moves, once."""
 
     def progressed(progress: ModelProgress) -> None:
@@ -21,7 +21,7 @@ def progressing(request: ChatRequest, host: Host, tell: Tell) -> Callable[[Model
             tell(PromptProcessing(host=request.host, model=request.model, fraction=progress.fraction))
         else:
             request.wait_for_loading()
-            host.seen_loading(request)
+            model.seen_loading(request.options["model_loading_timeout_ms"])
             tell(ModelLoading(host=request.host, model=request.model, fraction=progress.fraction))
         report(request, progress)
 

@@ -12,6 +12,8 @@ from neuroroute.errors import (
     CircuitOpenError,
     LMStudioError,
     ModelBusyError,
+    ModelCapabilityError,
+    ModelInvalidRequestError,
     is_loading,
 )
 from neuroroute.pipe.events import BackingOff, Tell, bare
@@ -74,7 +76,7 @@ def retry(policy: RetryPolicy, clock: Clock, random: Random, hosts: Hosts, tell:
                 reply = await send(request)
             except LMStudioError as error:
                 request.failures.append(error)
-                error.attempts = sum(not isinstance(failure, _NOT_SENT) for failure in request.failures)
+                error.attempts = sum(map(_was_sent, request.failures)) + request.failovers
                 if is_loading(error):
                     request.wait_for_loading()
                 delay = delay_after(request.failures, request, policy, random)
@@ -84,7 +86,7 @@ def retry(policy: RetryPolicy, clock: Clock, random: Random, hosts: Hosts, tell:
                     error.hint = f"{error.hint} It was not tried again: {why_not}.".lstrip()
                     raise
             else:
-                reply.attempts = len(request.failures) + 1
+                reply.attempts = len(request.failures) + request.failovers + 1
                 hosts.of(request).budget.earn()
                 return reply
             tell(
@@ -101,7 +103,10 @@ def retry(policy: RetryPolicy, clock: Clock, random: Random, hosts: Hosts, tell:
     return layer
 
 
-_NOT_SENT = (CircuitOpenError, ModelBusyError)
+def _was_sent(error: LMStudioError) -> bool:
+    if isinstance(error, ModelInvalidRequestError):
+        return error.status is not None
+    return not isinstance(error, (CircuitOpenError, ModelBusyError, ModelCapabilityError))
 
 
 def _barred(hosts: Hosts, request: ChatRequest, error: LMStudioError) -> str | None:

@@ -6,11 +6,14 @@ retry layer above waits, and it begins again.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable
 from functools import partial
+from typing import cast
 
 from neuroroute.errors import (
     AdapterClosedError,
+    CircuitOpenError,
     LMStudioError,
     ModelAuthenticationError,
     ModelBusyError,
@@ -19,9 +22,12 @@ from neuroroute.errors import (
     ModelQuotaExceededError,
     ModelRateLimitedError,
     ModelUnavailableError,
+    NetworkError,
     is_loading,
 )
+from neuroroute.limits import endless
 from neuroroute.pipe.breaker import counts
+from neuroroute.pipe.capable import suiting
 from neuroroute.pipe.events import FailedOver, Tell, bare
 from neuroroute.pipe.hostedmodel import HostedModel
 from neuroroute.pipe.hosts import Hosts
@@ -39,6 +45,9 @@ _OF_ONE_HOST = (
 )
 """Errors that say nothing of other hosts, beside those that count for the breaker."""
 
+_NO_TROUBLE = (CircuitOpenError, ModelBusyError, ModelContextLengthError)
+"""Of those, what is no failure of the place: others need not be preferred to it."""
+
 
 def elsewhere(error: LMStudioError) -> bool:
     """Whether another host may do better."""
@@ -50,34 +59,113 @@ def route(hosts: Hosts, tell: Tell) -> Layer:
 
     def layer(request: ChatRequest, send: Send) -> Awaitable[Reply]:
         only = hosts.only_place(request.model)
-        return routed(request, send) if only is None else _sent(hosts, request, only, send)
+        return routed(request, send) if only is None else _sent(request, only, send)
 
     async def routed(request: ChatRequest, send: Send) -> Reply:
-        tried = [place for place in hosts.places(request.model) if place.host.url == request.avoided_url]
-        place = hosts.choose(request, tried) or hosts.choose(request)
+        search = _Search(hosts, request)
+        place = search.first()
         while place is not None:
+            reply: Reply | None = None
             try:
-                reply = await _sent(hosts, request, place, send)
-            except LMStudioError as error:
-                tried.append(place)
-                following = _after(hosts, error, request, tried)
-                if following is None:
-                    raise
-                request.failures.append(error)
-                to = following.host.name
-                tell(FailedOver(host=place.host.name, model=request.model, error=bare(error), to=to))
-                place = following
-            else:
-                hosts.answered(request, place)
-                reply.when_judged(partial(_judged, hosts, place, request))
-                return reply
+                reply = await _while_up(request, place, send)
+                error = _answered_by_another(request, reply)
+            except LMStudioError as failure:
+                error = failure
+            following = None if error is None else search.after(error, place)
+            if error is None or following is None or (reply is not None and not following.has_it):
+                if reply is None and error is not None:
+                    raise error
+                return _accepted(hosts, place, request, cast("Reply", reply))
+            if reply is not None:
+                reply.close()
+            request.failovers += 1
+            to = following.host.name
+            tell(FailedOver(host=place.host.name, model=request.model, error=bare(error), to=to))
+            place = following
         raise ModelUnavailableError("every host is drained", retryable=False, hint="End it with resume().")
 
     return layer
 
 
-def _sent(hosts: Hosts, request: ChatRequest, place: HostedModel, send: Send) -> Awaitable[Reply]:
-    hosts.send_to(request, place)
+class _Search:
+    """The way of one request among the places of its model."""
+
+    def __init__(self, hosts: Hosts, request: ChatRequest) -> None:
+        self._hosts = hosts
+        self._request = request
+        self._suits = suiting(request)
+        self._tried: list[HostedModel] = []
+
+    def first(self) -> HostedModel | None:
+        """Where it goes first: where the same request is not under way already, if there is such a place."""
+        if self._request.avoids is not None:
+            url, name = self._request.avoids
+            places = self._hosts.places(self._request.model)
+            there = [place for place in places if place.host.url == url]
+            self._tried = there if len(there) < len(places) else [place for place in there if place.name == name]
+        return self._choose() or self._hosts.choose(self._request, (), self._suits)
+
+    def after(self, error: LMStudioError, place: HostedModel) -> HostedModel | None:
+        """Where it goes after it has failed at a place; None: nowhere."""
+        error.host = error.host or place.host.name
+        if not elsewhere(error):
+            return None
+        if is_loading(error):
+            place.seen_loading(self._request.options["model_loading_timeout_ms"])
+        elif not isinstance(error, _NO_TROUBLE):
+            place.fails(error)
+        self._tried += (place, *self._no_better(error, place))
+        following = self._choose()
+        if following is not None and is_loading(error) and not following.loaded:
+            return None  # it waits for the load that is under way, and begins none beside it
+        return following
+
+    def _choose(self) -> HostedModel | None:
+        return self._hosts.choose(self._request, self._tried, self._suits)
+
+    def _no_better(self, error: LMStudioError, place: HostedModel) -> list[HostedModel]:
+        """The other places that would fail it as well."""
+        places = self._hosts.places(self._request.model)
+        if isinstance(error, ModelContextLengthError):
+            return [other for other in places if (other.context_length or 0) <= (place.context_length or 0)]
+        return [other for other in places if other.host is place.host] if isinstance(error, NetworkError) else []
+
+
+def _answered_by_another(request: ChatRequest, reply: Reply) -> LMStudioError | None:
+    """What to say of a host that answers with another model than the one that was asked."""
+    note = request.different_model(reply.answer.model)
+    return None if note is None else ModelNotFoundError(note.message)
+
+
+def _accepted(hosts: Hosts, place: HostedModel, request: ChatRequest, reply: Reply) -> Reply:
+    hosts.answered(request, place)
+    reply.when_judged(partial(_judged, hosts, place, request.entered))
+    return reply
+
+
+async def _while_up(request: ChatRequest, place: HostedModel, send: Send) -> Reply:
+    """Sends it there; when the host goes down meanwhile, that is as if it had cut the connection.
+
+    Raises:
+        LMStudioError: it failed there.
+    """
+    down = endless()
+    end = place.host.when_down(down)
+    request.limits.append(down)
+    try:
+        return await _sent(request, place, send)
+    except asyncio.CancelledError as error:
+        if not down.passed():
+            raise
+        raise NetworkError(f"{place.host.name} does not answer any more") from error
+    finally:
+        end()
+        down.end()
+        request.limits.remove(down)
+
+
+def _sent(request: ChatRequest, place: HostedModel, send: Send) -> Awaitable[Reply]:
+    request.url, request.host = place.host.url, place.host.name
     return send(request) if place.name == request.model else _sent_to_copy(request, place.name, send)
 
 
@@ -91,27 +179,10 @@ async def _sent_to_copy(request: ChatRequest, name: str, send: Send) -> Reply:
         request.model, request.body = asked, body
 
 
-def _after(hosts: Hosts, error: LMStudioError, request: ChatRequest, tried: list[HostedModel]) -> HostedModel | None:
-    """Where a request goes that has failed at the last of those that it was tried at; None: nowhere."""
-    place = tried[-1]
-    error.host = error.host or place.host.name
-    if counts(error):
-        place.fails(error)
-    if not elsewhere(error):
-        return None
-    if isinstance(error, ModelContextLengthError):  # only where there is more room
-        room = place.context_length or 0
-        tried += [other for other in hosts.places(request.model) if (other.context_length or 0) <= room]
-    following = hosts.choose(request, tried)
-    if following is not None and is_loading(error) and not following.loaded:
-        return None  # it waits for the load that is under way, and begins none beside it
-    return following
-
-
-def _judged(hosts: Hosts, place: HostedModel, request: ChatRequest, error: LMStudioError | None) -> None:
+def _judged(hosts: Hosts, place: HostedModel, entered: float, error: LMStudioError | None) -> None:
     if error is None:
         now = hosts.policy.clock.monotonic()
-        place.pace.learn(now - request.entered, now)
-        hosts.pace.learn(now - request.entered, now)
+        place.pace.learn(now - entered, now)
+        hosts.pace.learn(now - entered, now)
     elif counts(error):
         place.fails(error)

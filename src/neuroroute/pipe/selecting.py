@@ -31,8 +31,9 @@ def selecting(hosts: Hosts) -> Layer:
             if (model := last.get(needs)) is None:
                 raise
         else:
-            choice = choose(models, needs)
-            model = last[needs] = choice.model_id
+            usable = [model for model in models if not hosts.refuses(model.key)] or models
+            choice = choose(usable, needs)
+            model = last[needs] = choice.model_id if len(hosts.all) == 1 else choice.model.key
             if choice.note is not None:
                 request.notes.append(choice.note)
         request.model = model
