@@ -53,6 +53,7 @@ url = "office:1234"
 def test_a_file_lists_hosts(tmp_path: Path) -> None:
     """A TOML file has a table for each host; a token may stand in the environment instead of in it."""
     path = written(tmp_path, FILE)
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())  # as some editors begin a file
     for given in (path, str(path)):
         studio, office = read_hosts(given, "base_url", {"STUDIO": "sk-lm-a:b"})
         assert (studio.name, studio.weight, studio.slots, studio.api_token) == ("studio", 2, 8, "sk-lm-a:b")
@@ -81,7 +82,9 @@ def test_the_environment_may_name_several(tmp_path: Path, monkeypatch: pytest.Mo
         (HostSettings(url="a", slots=0), "base_url.slots is 0"),
         (HostSettings(url="a", api_token="two\nlines"), "base_url.api_token must be printable"),
         (HostSettings(url="a", name="two\nlines"), "base_url.name"),
-        (7, "base_url is 7"),
+        (7, "base_url is a int; it must be an address, or a list of them"),
+        (["a:1", "hosts.toml"], "base_url has the file 'hosts.toml' among others"),
+        ("a:1,HOSTS.TOML", "base_url has the file 'HOSTS.TOML' among others"),
         ("nowhere.toml", "the hosts file nowhere.toml cannot be read: No such file"),
     ],
 )
@@ -99,7 +102,9 @@ def test_what_is_wrong_is_named(given: Any, message: str) -> None:
         ("[[hosts]]\nweight = 2", "missing required field `url`"),
         ("[[hosts]\n", "is not as it should be"),
         ("[[hosts]]\nurl = 'a'\napi_token_env = 'NO'", "takes a token from NO, which the environment has not"),
-        ("hosts = []", "lists no host"),
+        ("hosts = []", r"hosts.toml: hosts lists no host"),
+        ("[[hosts]]\nurl = 'a'\nweight = 0", r"hosts.toml: hosts\[0\].weight is 0.0"),
+        ("[[hosts]]\nurl = 'a'\napi_token = 'x'\napi_token_env = 'y'", "both api_token and api_token_env"),
     ],
 )
 def test_what_is_wrong_in_a_file_is_named(tmp_path: Path, text: str, message: str) -> None:

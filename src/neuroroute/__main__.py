@@ -19,9 +19,12 @@ def main() -> None:
             'pip install "neuroroute[cli,embedded]"\n'
         )
         sys.exit(2)
-    from neuroroute.cli.program import program
+    try:
+        from neuroroute.cli.program import program
 
-    program(prog_name="neuroroute")
+        program(prog_name="neuroroute")
+    except KeyboardInterrupt:  # before there is a command that could take it
+        sys.exit(130)
 
 
 def _open_what_is_closed() -> None:

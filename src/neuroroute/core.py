@@ -17,7 +17,7 @@ from neuroroute.fleet.lifecycle import load, unload
 from neuroroute.limits import milliseconds
 from neuroroute.messages import MessageReader
 from neuroroute.models.downloads import download
-from neuroroute.models.lifecycle import Lifecycle, OnProgress
+from neuroroute.models.lifecycle import Lifecycle
 from neuroroute.models.server import ModelServer
 from neuroroute.pipe.admit import admit
 from neuroroute.pipe.background import Background
@@ -33,6 +33,7 @@ from neuroroute.pipe.hosts import Hosts
 from neuroroute.pipe.loading import loading
 from neuroroute.pipe.loadonce import loadonce
 from neuroroute.pipe.policies import BreakerPolicy, HostPolicy, RetryPolicy
+from neuroroute.pipe.progress import OnProgress
 from neuroroute.pipe.reloading import reloading
 from neuroroute.pipe.reply import Clock, Reply, Send, pipe
 from neuroroute.pipe.retry import retry

@@ -25,6 +25,8 @@ class ModelInstance(msgspec.Struct, frozen=True, kw_only=True):
     """Requests that it answers at once."""
     config: dict[str, Any] = {}
     """All that the server lists of how it was loaded; what that is depends on the engine."""
+    host: str = ""
+    """Name of the host that has it, where there are several hosts."""
 
 
 class ModelDetails(msgspec.Struct, frozen=True, kw_only=True):
@@ -120,7 +122,9 @@ def _of_several(everywhere: list[tuple[str, ModelDetails]]) -> ModelDetails:
     return msgspec.structs.replace(
         first,
         loaded=True if True in states else (None if None in states else False),
-        instances=tuple(copy for _, model in everywhere for copy in model.instances),
+        instances=tuple(
+            msgspec.structs.replace(copy, host=host) for host, model in everywhere for copy in model.instances
+        ),
         capabilities=frozenset[Capability]().union(*(model.capabilities for _, model in everywhere)),
         told=first.told.intersection(*(model.told for _, model in everywhere)),
         reasoning_options=tuple(dict.fromkeys(one for _, model in everywhere for one in model.reasoning_options)),
@@ -144,6 +148,8 @@ class LoadedModel(msgspec.Struct, frozen=True, kw_only=True):
     """The model's."""
     instance_id: str
     """The id to ask for this very copy."""
+    host: str = ""
+    """Name of the host that has it."""
     context_length: int | None = None
     """Tokens that it was really loaded with; None where the server does not tell."""
     config: dict[str, Any] = {}

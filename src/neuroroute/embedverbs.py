@@ -114,6 +114,7 @@ class EmbeddingVerbs(ModelVerbs):
             streaming=False,
             options={**options},
             notes=notes,
+            room=max(map(estimate_tokens, texts)),
         )
         try:
             request.encode()
@@ -196,7 +197,8 @@ def _too_long(texts: Sequence[str], details: ModelDetails, *, strict: bool) -> N
     Raises:
         ModelContextLengthError: with ``strict``.
     """
-    fits = details.context_length
+    contexts = [copy.context_length for copy in details.instances if copy.context_length]
+    fits = max(contexts) if contexts else details.max_context_length  # of several hosts, one may have room
     if fits is None:
         return None
     long = {at: tokens for at, text in enumerate(texts) if (tokens := estimate_tokens(text)) > fits}
@@ -207,6 +209,9 @@ def _too_long(texts: Sequence[str], details: ModelDetails, *, strict: bool) -> N
     why = f"{shown}{more}: longer, by estimate, than the {fits} tokens that the model takes"
     if strict:
         raise ModelContextLengthError(
-            why, model=details.key, details={"prompt_tokens": max(long.values()), "context_length": fits}
+            why,
+            model=details.key,
+            details={"prompt_tokens": max(long.values()), "context_length": fits},
+            hint="Split those texts, or load the model with a larger context length.",
         )
     return Note("TEXT_TRUNCATED", f"{why}; the server cuts them without a word")

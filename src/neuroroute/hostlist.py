@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import re
+from codecs import BOM_UTF8
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias, cast
@@ -53,10 +54,11 @@ def read_hosts(value: HostList, name: str, environ: Mapping[str, str]) -> tuple[
     Raises:
         ConfigurationError: names what is wrong, and what would be right.
     """
-    given = _given(value, name, environ)
+    given, name = _given(value, name, environ)
     if not given:
         raise ConfigurationError(f"{name} lists no host; it must list at least one, {_EXAMPLE}")
-    hosts = tuple(_checked(host, name if len(given) == 1 else f"{name}[{at}]") for at, host in enumerate(given))
+    alone = len(given) == 1 and ": " not in name  # the only one of a file is one of a list
+    hosts = tuple(_checked(host, name if alone else f"{name}[{at}]") for at, host in enumerate(given))
     for what in ("url", "name"):
         told = [getattr(host, what) for host in hosts]
         if (twice := next((one for one in told if told.count(one) > 1), None)) is not None:
@@ -64,16 +66,27 @@ def read_hosts(value: HostList, name: str, environ: Mapping[str, str]) -> tuple[
     return hosts
 
 
-def _given(value: Any, name: str, environ: Mapping[str, str]) -> list[Any]:
-    if isinstance(value, os.PathLike):
-        return [*read_hosts_file(Path(cast("os.PathLike[str]", value)), environ)]
-    if isinstance(value, str) and value.strip().endswith(".toml"):
-        return [*read_hosts_file(Path(value.strip()), environ)]
-    if isinstance(value, str):
-        return [part for part in value.split(",") if part.strip()] if "," in value else [value]
-    if isinstance(value, (list, tuple)):
-        return list(cast("Sequence[Any]", value))
-    return [value]
+def _given(value: Any, name: str, environ: Mapping[str, str]) -> tuple[list[Any], str]:
+    """The hosts as they were written, and what to call their list in errors."""
+    if isinstance(value, os.PathLike) or _is_file(value):
+        path = Path(value.strip() if isinstance(value, str) else cast("os.PathLike[str]", value))
+        return [*read_hosts_file(path, environ)], f"{path}: hosts"
+    given: list[Any] = [value]
+    if isinstance(value, str) and "," in value:
+        given = [part.strip() for part in value.split(",") if part.strip()]
+    elif isinstance(value, (list, tuple)):
+        given = list(cast("Sequence[Any]", value))
+    elif not isinstance(value, (str, HostSettings)):
+        kind = type(value).__name__
+        raise ConfigurationError(f"{name} is a {kind}; it must be an address, or a list of them, {_EXAMPLE}")
+    if (file := next(filter(_is_file, given), None)) is not None:
+        hint = "Name the file alone, and put the addresses into it."
+        raise ConfigurationError(f"{name} has the file {file!r} among others", hint=hint)
+    return given, name
+
+
+def _is_file(value: Any) -> bool:
+    return isinstance(value, str) and "," not in value and value.strip().lower().endswith(".toml")
 
 
 def _checked(host: Any, name: str) -> HostSettings:
@@ -107,7 +120,7 @@ def read_hosts_file(path: Path, environ: Mapping[str, str]) -> list[HostSettings
         ConfigurationError: it cannot be read, or is not of that form; names the field.
     """
     try:
-        listed = msgspec.toml.decode(path.read_bytes(), type=_HostsFile).hosts
+        listed = msgspec.toml.decode(path.read_bytes().removeprefix(BOM_UTF8), type=_HostsFile).hosts
     except OSError as error:
         raise ConfigurationError(f"the hosts file {path} cannot be read: {error.strerror or error}") from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -121,6 +134,8 @@ def read_hosts_file(path: Path, environ: Mapping[str, str]) -> list[HostSettings
 def _with_token(host: _HostInFile, path: Path, environ: Mapping[str, str]) -> HostSettings:
     token = host.api_token
     if host.api_token_env is not None:
+        if token is not None:
+            raise ConfigurationError(f"{path} gives a host both api_token and api_token_env", hint="Leave one out.")
         token = environ.get(host.api_token_env, "").strip()
         if not token:
             raise ConfigurationError(f"{path} takes a token from {host.api_token_env}, which the environment has not")

@@ -11,8 +11,8 @@ from neuroroute.capabilities import Capability, detected
 from neuroroute.details import DownloadedModel, LoadedModel, ModelDetails, ModelProgress
 from neuroroute.errors import LMStudioError, ModelEmptyResponseError, ModelInvalidRequestError
 from neuroroute.hostverbs import HostVerbs
-from neuroroute.models.lifecycle import nobody
 from neuroroute.pipe.host import Host
+from neuroroute.pipe.progress import told_safely
 from neuroroute.rules import Check, integer, is_words, number
 from neuroroute.selection import AUTO, choose, find, named
 from neuroroute.streams import CompletionStream
@@ -228,7 +228,7 @@ class ModelVerbs(HostVerbs):
         if details is not None and details.source == "v1" and ttl is None:
             await self._core.load(details.key, {}, limit, on_progress)
         else:
-            tell = on_progress or nobody
+            tell = told_safely(on_progress)
             tell(ModelProgress(model=self._model_id, phase="loading"))
             given: dict[str, Any] = {"max_tokens": 1, "ttl": ttl, "timeout_ms": limit, "tools": None}
             given |= {"functions": None, "response_format": None, "messages": None, "strict_model": True}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
+from inspect import iscoroutinefunction
 from typing import Any, Literal, TypeAlias, TypedDict, cast
 
 from neuroroute.capabilities import CAPABILITIES, Capability
@@ -208,13 +209,15 @@ _RULES: dict[str, Rule] = {
     "previous": Rule(lambda value: isinstance(value, ModelResponse), "a ModelResponse"),
     "integrations": Rule(
         _are_integrations,
-        "a list of plugin ids such as 'mcp/playwright', or dicts: {'type': 'plugin', 'id': ...}, or "
+        "a list of at least one plugin id such as 'mcp/playwright', or dicts: {'type': 'plugin', 'id': ...}, or "
         "{'type': 'ephemeral_mcp', 'server_label': ..., 'server_url': ...}",
         read=list,
     ),
     "store": Rule(_FLAG.check, _FLAG.right),
     "context_length": Rule(integer(1), "a whole number of tokens of at least 1"),
-    "on_progress": Rule(callable, "a function that takes a ModelProgress"),
+    "on_progress": Rule(
+        lambda value: callable(value) and not iscoroutinefunction(value), "a function, not async, of a ModelProgress"
+    ),
     "model": Rule(is_words, "a model id"),
     "needs": Rule(_are_capabilities, f"a set of {', '.join(CAPABILITIES)}", read=frozenset),
     "strict_model": _FLAG,

@@ -65,6 +65,8 @@ class ChatRequest(msgspec.Struct, kw_only=True):
     """What that host is called."""
     avoids: tuple[str, str] | None = None
     """Base URL of the host, and id of the model there, that has the same request already."""
+    room: int = 0
+    """Tokens that the model's context must have where it is asked, as far as that is known."""
     failovers: int = 0
     """Attempts that failed and went to another host at once; they are no retries."""
     entered: float = 0.0

@@ -47,7 +47,9 @@ def test_no_host_at_all_is_a_failure(run_here):
     """Where no host is up, the exit code is that of a network failure, and the list says why of each."""
     told = run_here("hosts", "--url", NOBODY)
     assert (told.exit_code, told.stdout.split("\t")[1]) == (3, "down")
-    assert "no host is up" in told.stderr
+    assert told.stderr == f"{NOBODY} is not up: no connection to {NOBODY}: it was refused.\n"
+    none = run_here("hosts", "--json", "--url", f"{NOBODY},localhost:9")
+    assert (none.exit_code, [host["state"] for host in json.loads(none.stdout)]) == (3, ["down", "down"])
     wrong = run_here("hosts", "--url", "nowhere.toml")
     assert "the hosts file nowhere.toml cannot be read" in wrong.stderr
 

@@ -73,7 +73,7 @@ def test_unload_prints_what_was_there(run_here, lmstudio):
     assert run_here("models", "unload", "llama3:2").stdout == "llama3:2\n"
     assert run_here("models", "unload", "llama").stdout == "llama3\nllama3:3\n"
     gone = run_here("models", "unload", "llama3")
-    assert (gone.exit_code, gone.stdout, gone.stderr) == (0, "", "It was not loaded.\n")
+    assert (gone.exit_code, gone.stdout, gone.stderr) == (0, "", "llama3 was not loaded.\n")
     assert json.loads(run_here("models", "unload", "llama3", "--json").stdout) == []
 
 

@@ -390,7 +390,7 @@ def test_models_is_a_table_on_a_terminal(on_terminal):
     listing = on_terminal("models")
     assert listing.ended() == 0
     lines = [line.split() for line in listing.screen().splitlines() if line.strip()]
-    assert lines[0] == ["model", "kind", "parameters", "quantization", "size", "loaded", "context"]
+    assert lines[0] == ["model", "kind", "loaded", "context"]  # what finds room beside the keys
     assert lines[2][:2] == ["llama3", "llm"]
 
 

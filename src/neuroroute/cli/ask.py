@@ -37,6 +37,7 @@ def ask(words: Sequence[str], images: Sequence[str], wish: Wish, *, as_json: boo
         if as_json:
             code = INTERRUPTED if isinstance(stop, KeyboardInterrupt) else TERMINATED
             write_json(console, stopped(code, began[0].response if began else None))
+            raise SystemExit(code) from stop
         raise
     if as_json:
         write_json(console, as_object(response))

@@ -9,11 +9,15 @@ from typing import Any, TypeVar
 
 import click
 
-from neuroroute.cli.exits import CUT_OFF, INTERRUPTED, TERMINATED, as_object, exit_code, explained
+from neuroroute.cli.exits import CUT_OFF, INTERRUPTED, TERMINATED, as_object, exit_code, explained, stopped
 from neuroroute.errors import LMStudioError
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+URL_HELP = (
+    "LM Studio's address; several with commas between them, or a TOML file of hosts. "
+    "Default: LMSTUDIO_URL, else localhost:1234."
+)
 EPILOG = "`neuroroute --help` lists the exit codes."
 
 
@@ -35,6 +39,8 @@ class Command(click.Command):
             code = exit_code(error)
         except KeyboardInterrupt:
             code = INTERRUPTED
+            if ctx.params.get("as_json", False):
+                _tell_stopped()
         except OSError as error:
             if not is_broken_pipe(error):
                 raise
@@ -57,6 +63,12 @@ def _refuse_what_is_no_text(given: dict[str, Any]) -> None:
         refuse_surrogates("".join(given[name] or ""))
 
 
+def _tell_stopped() -> None:
+    import msgspec
+
+    click.echo(msgspec.json.encode(stopped(INTERRUPTED, None)))
+
+
 def _tell(error: LMStudioError, *, as_json: bool) -> None:
     if as_json:
         import msgspec
@@ -74,7 +86,7 @@ def _tell(error: LMStudioError, *, as_json: bool) -> None:
 def who(command: F) -> F:
     """The options that say who answers."""
     for option in (
-        click.option("--url", metavar="URL", help="LM Studio's address. Default: LMSTUDIO_URL, else localhost:1234."),
+        click.option("--url", metavar="URL", help=URL_HELP),
         click.option(
             "--engine",
             type=click.Choice(["lmstudio", "embedded"]),

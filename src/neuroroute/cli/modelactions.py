@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from neuroroute.cli.blocks import printable
-from neuroroute.cli.models import cells, write_models
+from neuroroute.cli.models import cells, tell_who_is_missing, write_models
 from neuroroute.cli.opening import Line, Wish, opened
 from neuroroute.cli.progress import ModelBar
 from neuroroute.cli.streams import consoles, write_json
@@ -62,11 +62,11 @@ def load(url: str | None, name: str, options: Mapping[str, Any], *, as_json: boo
     console.file.write(printable(found.instance_id) + "\n")
     context = f", with a context of {found.context_length} tokens" if found.context_length else ""
     took = f"Loaded in {found.seconds:.1f} s" if found.seconds else "It was loaded already"
-    aside.print(Text(f"{took}{context}.", style="dim"))
+    aside.print(Text(f"{took} at {printable(found.host)}{context}.", style="dim"))
     _tell(aside, found.notes)
 
 
-def unload(url: str | None, name: str, *, as_json: bool) -> None:
+def unload(url: str | None, name: str, host: str | None, *, as_json: bool) -> None:
     """Unloads a model and prints the ids of its copies.
 
     Raises:
@@ -74,20 +74,21 @@ def unload(url: str | None, name: str, *, as_json: bool) -> None:
     """
     console, aside = consoles(quiet=as_json)
 
-    async def unloaded() -> tuple[str, ...]:
+    async def unloaded() -> tuple[str, tuple[str, ...]]:
         async with _reached(Wish("lmstudio", url), aside) as line:
             found = await line.adapter.find_model(name)
-            is_copy = any(copy.id == name for copy in found.instances)
-            return await line.adapter.unload_model(name if is_copy else found.key)
+            tell_who_is_missing(aside, line.adapter.hosts)
+            asked = name if any(copy.id == name for copy in found.instances) else found.key
+            return asked, await line.adapter.unload_model(asked, host=host)
 
-    gone = asyncio.run(unloaded())
+    asked, gone = asyncio.run(unloaded())
     if as_json:
         write_json(console, gone)
         return
     for copy in gone:
         console.file.write(printable(copy) + "\n")
     if not gone:
-        aside.print(Text("It was not loaded.", style="dim"))
+        aside.print(Text(f"{printable(asked)} was not loaded.", style="dim"))
 
 
 def download(url: str | None, name: str, options: Mapping[str, Any], *, as_json: bool) -> None:
@@ -131,8 +132,14 @@ def rows(model: ModelDetails) -> list[tuple[str, str]]:
         "architecture": model.architecture,
         "format": model.format,
     }
-    copies = [(f"copy {copy.id}", ", ".join(f"{name} {value}" for name, value in copy.config.items()))
-              for copy in model.instances if copy.config]  # fmt: skip
+    copies = [
+        (
+            f"copy {copy.id}" + (f" at {copy.host}" if copy.host else ""),
+            ", ".join(f"{name} {value}" for name, value in copy.config.items()),
+        )
+        for copy in model.instances
+        if copy.config
+    ]
     return [(name, value) for name, value in (*told.items(), *copies) if value]
 
 
@@ -159,7 +166,7 @@ async def _reached(wish: Wish, aside: Console) -> AsyncGenerator[Line]:
         try:
             yield line
         except LMStudioError as error:
-            error.host = error.host or line.host
+            error.host = error.host or ("" if "," in line.host else line.host)
             if isinstance(error, NetworkError) and wish.engine == "lmstudio":  # only LM Studio loads and downloads
                 error.hint = "Start LM Studio's server (its Developer page, or `lms server start`), or name another "
                 error.hint += "address with --url."

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from neuroroute.cli.command import EPILOG, Command, F, who
+from neuroroute.cli.command import EPILOG, URL_HELP, Command, F, who
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,7 +26,8 @@ class _Models(click.Group):
 
 _JSON = click.option("--json", "as_json", is_flag=True, help="One JSON value; on failure an object with `error`.")
 _MODEL = click.argument("model")
-_URL = click.option("--url", metavar="URL", help="LM Studio's address. Default: LMSTUDIO_URL, else localhost:1234.")
+_URL = click.option("--url", metavar="URL", help=URL_HELP)
+_HOST = click.option("--host", metavar="NAME", help="Which of several hosts, by its name or name and port.")
 _COUNT = click.IntRange(min=1)
 
 
@@ -72,6 +73,7 @@ def show(*, model: str, as_json: bool, engine: Engine | None, url: str | None) -
 @click.option("--kv-cache-on-gpu/--kv-cache-off-gpu", "offload_kv_cache_to_gpu", default=None, help="Where it is.")
 @_timeout("120")
 @_JSON
+@_HOST
 @_URL
 def load(*, model: str, timeout: float | None, as_json: bool, url: str | None, **config: Any) -> None:
     """Load a model, unless it is; prints the id to ask for. MODEL may be how its key begins."""
@@ -83,12 +85,13 @@ def load(*, model: str, timeout: float | None, as_json: bool, url: str | None, *
 @models.command(epilog=EPILOG, short_help="Take a model out of memory.")
 @_MODEL
 @_JSON
+@_HOST
 @_URL
-def unload(*, model: str, as_json: bool, url: str | None) -> None:
+def unload(*, model: str, as_json: bool, host: str | None, url: str | None) -> None:
     """Take a model out of memory, or one copy (llama3:2); prints the ids that were unloaded."""
     from neuroroute.cli.modelactions import unload as run
 
-    run(url, model, as_json=as_json)
+    run(url, model, host, as_json=as_json)
 
 
 @models.command(epilog=EPILOG, short_help="Have LM Studio download a model.")
@@ -96,12 +99,13 @@ def unload(*, model: str, as_json: bool, url: str | None) -> None:
 @click.option("--quantization", metavar="NAME", help="Such as Q4_K_M; only where MODEL is a link.")
 @_timeout("as long as it moves")
 @_JSON
+@_HOST
 @_URL
-def download(*, model: str, quantization: str | None, timeout: float | None, as_json: bool, url: str | None) -> None:
+def download(*, model: str, timeout: float | None, as_json: bool, url: str | None, **options: Any) -> None:
     """Have LM Studio download a model: an id of its catalogue, or a link to Hugging Face."""
     from neuroroute.cli.modelactions import download as run
 
-    run(url, model, {"quantization": quantization, "timeout_ms": _milliseconds(timeout)}, as_json=as_json)
+    run(url, model, {**options, "timeout_ms": _milliseconds(timeout)}, as_json=as_json)
 
 
 def _milliseconds(seconds: float | None) -> float | None:

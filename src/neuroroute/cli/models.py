@@ -16,6 +16,7 @@ from neuroroute.cli.blocks import printable
 from neuroroute.cli.opening import Wish, opened
 from neuroroute.cli.streams import consoles
 from neuroroute.details import ModelDetails
+from neuroroute.fleet.status import HostStatus
 
 
 def models(wish: Wish, *, as_json: bool) -> None:
@@ -28,7 +29,9 @@ def models(wish: Wish, *, as_json: bool) -> None:
 
     async def listing() -> list[ModelDetails]:
         async with opened(wish, aside, needs_model=False) as line:
-            return await line.models()
+            found = await line.models()
+            tell_who_is_missing(aside, line.adapter.hosts)
+            return found
 
     found = asyncio.run(listing())
     if as_json:
@@ -37,6 +40,13 @@ def models(wish: Wish, *, as_json: bool) -> None:
         print_models(console, found)
     else:
         aside.print("The server has no models. Download one in LM Studio, or with `lms get`.")
+
+
+def tell_who_is_missing(aside: Console, hosts: Sequence[HostStatus]) -> None:
+    """Says which of several hosts did not tell, and why."""
+    for host in hosts if len(hosts) > 1 else ():
+        if host.failure:
+            aside.print(Text(printable(f"Without {host.name}: {host.failure}."), style="yellow"))
 
 
 def write_models(console: Console, found: ModelDetails | Sequence[ModelDetails]) -> None:
@@ -53,26 +63,32 @@ def print_models(console: Console, found: Sequence[ModelDetails], current: str =
         current: the model that is asked; the table marks it.
     """
     if console.is_terminal:
-        console.print(table(found, current))
+        console.print(table(found, current, console.width))
         return
     for model in found:
         row = [model.key, *cells(model).values()]
         console.file.write("\t".join(" ".join(printable(cell).split()) for cell in row) + "\n")
 
 
-def table(found: Sequence[ModelDetails], current: str = "") -> Table:
-    """The models as a table; a column of which the server tells nothing is left out.
+def table(found: Sequence[ModelDetails], current: str = "", width: int = 80) -> Table:
+    """The models as a table; a column of which the server tells nothing is left out, and what finds no room.
 
     Args:
         found: what the server listed.
         current: the model that is asked; it gets a mark.
+        width: characters in a line.
     """
     rows = [cells(model) for model in found]
     told = [column for column in COLUMNS if any(row[column] for row in rows)]
+    keys = max(len(model.key) for model in found) + 2
+    for column in _LEAST_NEEDED:
+        widths = [max(len(column), *(len(row[column]) for row in rows)) + 3 for column in told]
+        if column in told and keys + sum(widths) > width:
+            told.remove(column)
     drawn = Table(box=SIMPLE_HEAD, pad_edge=False, header_style="bold")
-    drawn.add_column("model", overflow="fold")
+    drawn.add_column("model", overflow="fold", min_width=min(keys, width - 4))
     for column in told:
-        drawn.add_column(column, justify="right" if column in ("size", "context") else "left", no_wrap=True)
+        drawn.add_column(column, justify="right" if column in ("size", "context") else "left", overflow="fold")
     for model, row in zip(found, rows, strict=True):
         key = Text(printable(model.key), style="bold green" if model.loaded else "")
         if current and model.answers_to(current):
@@ -80,6 +96,9 @@ def table(found: Sequence[ModelDetails], current: str = "") -> Table:
         drawn.add_row(key, *(Text(row[column] or "-") for column in told))
     return drawn
 
+
+_LEAST_NEEDED: Final = ("quantization", "parameters", "size", "kind", "context", "hosts", "loaded")
+"""Columns that go first, where a terminal is narrow."""
 
 COLUMNS: Final = ("kind", "parameters", "quantization", "size", "loaded", "context", "hosts")
 

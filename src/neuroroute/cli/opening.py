@@ -67,7 +67,7 @@ class Line:
         try:
             return await self.adapter.list_models()
         except LMStudioError as error:
-            error.host = error.host or self.host
+            error.host = error.host or ("" if "," in self.host else self.host)
             raise
 
 

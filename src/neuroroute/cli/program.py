@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from neuroroute.cli.choice import Engine
-from neuroroute.cli.command import EPILOG, Command, F, who
+from neuroroute.cli.command import EPILOG, URL_HELP, Command, F, who
 from neuroroute.cli.exits import FAILED, MEANINGS
 from neuroroute.cli.modelcommands import models
 
@@ -185,7 +185,7 @@ def engine(*, command: Sequence[str], model_file: Path | None, context_length: i
 @click.option(
     "--url",
     metavar="HOSTS",
-    help="Addresses with commas between them, or a TOML file. Default: LMSTUDIO_URL, else localhost:1234.",
+    help=URL_HELP,
 )
 @click.option("--once", is_flag=True, help="Look once; without, on a terminal, until Ctrl-C.")
 @click.option(
@@ -197,11 +197,11 @@ def engine(*, command: Sequence[str], model_file: Path | None, context_length: i
     help="Between two looks.",
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON list; looks once.")
-def hosts(*, url: str | None, interval: float, once: bool, as_json: bool) -> None:
+def hosts(*, url: str | None, interval: float, once: bool, as_json: bool) -> int:
     """Show the hosts, whether they are up, and what they have loaded; live, on a terminal."""
     from neuroroute.cli.hosts import hosts as run
 
-    run(url, interval, once=once, as_json=as_json)
+    return run(url, interval, once=once, as_json=as_json)
 
 
 def _read_faults(_: click.Context, __: click.Parameter, words: Sequence[str]) -> list[Any]:

@@ -13,7 +13,8 @@ from neuroroute.errors import (
     ModelUnavailableError,
     NetworkError,
 )
-from neuroroute.models.lifecycle import Lifecycle, OnProgress
+from neuroroute.models.lifecycle import Lifecycle
+from neuroroute.pipe.progress import OnProgress
 from neuroroute.selection import named
 
 _OF_ONE_HOST = (ConfigurationError, ModelNotFoundError, ModelUnavailableError, NetworkError)

@@ -7,10 +7,11 @@ import math
 from neuroroute.details import DownloadedModel, ModelProgress, Phase
 from neuroroute.errors import LMStudioError, ModelNotFoundError, ModelTimeoutError, ModelUnavailableError
 from neuroroute.limits import milliseconds
-from neuroroute.models.lifecycle import OnProgress, native_models
+from neuroroute.models.lifecycle import native_models
 from neuroroute.models.server import ModelServer
 from neuroroute.pipe.events import ModelDownloaded
 from neuroroute.pipe.host import Host
+from neuroroute.pipe.progress import OnProgress, told_safely
 from neuroroute.wire.lifecycle import DownloadStatus
 
 POLL_SECONDS = 1.0
@@ -48,10 +49,10 @@ async def download(
         error.hint = "Is it an id of LM Studio's catalogue, or a link to a model on Hugging Face?"
         raise
     already = status.status == "already_downloaded"
+    tell = told_safely(on_progress)
     watch = _Watch(host, server, status, timeout_ms)
     while True:
-        if on_progress is not None:
-            on_progress(_progress(model, watch.status))
+        tell(_progress(model, watch.status))
         if _PHASES.get(watch.status.status) == "downloaded":
             size = _whole(watch.status.total_size_bytes)
             if not already:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any
 
 from msgspec.structs import replace
 
@@ -16,11 +16,9 @@ from neuroroute.limits import milliseconds
 from neuroroute.models.server import ModelServer
 from neuroroute.pipe.events import ModelLoaded, ModelUnloaded
 from neuroroute.pipe.host import Host
+from neuroroute.pipe.progress import OnProgress, told_safely
 from neuroroute.responses import Note
 from neuroroute.selection import named
-
-OnProgress: TypeAlias = Callable[[ModelProgress], object]
-"""Is told how far a load or a download is; must not wait."""
 
 
 class Lifecycle:
@@ -49,7 +47,7 @@ class Lifecycle:
             LMStudioError: it could not be loaded, or the server cannot load models.
         """
         details = named(await self._native_models(), asked)
-        tell = on_progress or nobody
+        tell = told_safely(on_progress)
         tell(ModelProgress(model=details.key, phase="loading"))
         model, work = self._host.model(asked), partial(self._load, details.key, config)
         timer = asyncio.timeout(timeout_ms / 1000)
@@ -70,7 +68,8 @@ class Lifecycle:
             own.host = own.host or self._host.name
             raise own from error
         tell(ModelProgress(model=details.key, phase="loaded"))
-        return replace(loaded, notes=(*loaded.notes, *differences(config, loaded.config)))
+        notes = (*loaded.notes, *differences(config, loaded.config))
+        return replace(loaded, notes=notes)
 
     def has_loaded(self, asked: str) -> bool:
         """Whether the host last listed the model, or this copy of it, as in memory."""
@@ -114,14 +113,14 @@ class Lifecycle:
     async def _load(self, key: str, config: Mapping[str, Any]) -> LoadedModel:
         before = named(await self._native_models(), key)  # anew: it may have been loaded since
         if (there := next((one for one in before.instances if _is_so(one, config, before)), None)) is not None:
-            return _loaded(key, there)
+            return _loaded(key, there, self._host)
         clock = self._host.policy.clock
         began = clock.monotonic()
         copy_id = await self._server.load(key, config, LONGEST_LOAD_MS)
         seconds = clock.monotonic() - began
         after = await self._host.listings.details(copy_id)
         there = next((one for one in after.instances if one.id == copy_id), None) if after else None
-        loaded = replace(_loaded(key, there or ModelInstance(id=copy_id)), seconds=seconds)
+        loaded = replace(_loaded(key, there or ModelInstance(id=copy_id), self._host), seconds=seconds)
         notes = _notes(copy_id, before, verified=there is not None)
         self._host.policy.tell(ModelLoaded(host=self._host.name, model=key, loaded=loaded))
         return replace(loaded, notes=notes)
@@ -153,8 +152,10 @@ def differences(asked: Mapping[str, Any], config: Mapping[str, Any]) -> tuple[No
     return (Note("LOADED_OTHERWISE", "; ".join(other)),) if other else ()
 
 
-def _loaded(key: str, copy: ModelInstance) -> LoadedModel:
-    return LoadedModel(key=key, instance_id=copy.id, context_length=copy.context_length, config=copy.config)
+def _loaded(key: str, copy: ModelInstance, host: Host) -> LoadedModel:
+    return LoadedModel(
+        key=key, instance_id=copy.id, host=host.name, context_length=copy.context_length, config=copy.config
+    )
 
 
 def _is_so(copy: ModelInstance, config: Mapping[str, Any], model: ModelDetails) -> bool:
@@ -173,10 +174,6 @@ def _notes(copy_id: str, before: ModelDetails, *, verified: bool) -> tuple[Note,
     if not verified:
         notes.append(Note("LOAD_NOT_VERIFIED", "the server does not list the copy, so nobody knows how it was loaded"))
     return tuple(notes)
-
-
-def nobody(_: ModelProgress) -> None:
-    """Is told nothing of a progress."""
 
 
 LONGEST_LOAD_MS = 3_600_000.0

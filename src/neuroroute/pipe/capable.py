@@ -47,13 +47,19 @@ def needed(request: ChatRequest) -> list[Capability]:
 
 def suiting(request: ChatRequest) -> Fit | None:
     """Whether a model can do at a place what this request needs; None: it needs nothing that not every model can."""
-    needs, setting = needed(request), request.options["reasoning"]
-    if not needs and setting is None:
+    needs, setting, native = needed(request), request.options["reasoning"], request.endpoint.api == "native"
+    if not needs and setting is None and not native and not request.room:
         return None
 
     def suits(place: HostedModel) -> bool:
         details = place.host.details(place.name)
-        return details is None or not (any(map(details.lacks, needs)) or _refuses(details, setting))
+        if details is None:
+            return True
+        if place.context_length is not None and place.context_length < request.room:
+            return False
+        if native and details.source != "v1":  # an older server, which has no such route
+            return False
+        return not (any(map(details.lacks, needs)) or _refuses(details, setting))
 
     return suits
 

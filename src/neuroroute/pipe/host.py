@@ -133,9 +133,16 @@ class Host:
         self.surface, self.look_seconds, self.failure = surface, seconds, None
         self._go("down", value=False)
 
+    def answers(self) -> None:
+        """It answered a request, which proves that it is up."""
+        if self.down:
+            self.failure = None
+            self._go("down", value=False)
+
     def not_seen(self, failure: LMStudioError, *, down: bool) -> None:
         """It was looked at in vain."""
         self.look_seconds, self.failure = None, bare(failure)
+        self.failure.host = self.name
         if down:
             self._go("down", value=True)
             for limit in tuple(self._waiting):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection, Sequence
 from functools import partial
+from typing import cast
 
 from neuroroute.details import ModelDetails, merged
 from neuroroute.errors import LMStudioError
@@ -63,6 +64,11 @@ class Hosts:
     def places(self, model: str) -> list[HostedModel]:
         """Everywhere that a model may be asked, the best first."""
         return [place for tier in self._places.of(model) for place in tier.places]
+
+    def may_have(self, model: str) -> bool:
+        """Whether a host lists the model, or tells too little to say that it has not."""
+        tiers = self._places.of(model)
+        return not (tiers and tiers[0].absent)
 
     def is_loaded(self, model: str) -> bool:
         """Whether a host is known that has it in memory."""
@@ -151,8 +157,11 @@ class Hosts:
             for task in asked.values():
                 task.cancel()  # the listing itself goes on
         told = {host: task.result() for host, task in asked.items() if _has_told(task)}
+        for host, task in asked.items():
+            if task.done() and not task.cancelled() and (error := task.exception()) is not None:
+                host.not_seen(cast("LMStudioError", error), down=False)
         if not told:
-            asked[there[0]].result()
+            raise cast("LMStudioError", there[0].failure)
         told |= {host: host.listings.last for host in there if asked[host] in pending and host.has_listed}
         return merged({host.name: told[host] for host in there if host in told})
 
@@ -167,6 +176,7 @@ class Hosts:
     def answered(self, request: ChatRequest, place: HostedModel) -> None:
         """A place has begun to answer a request."""
         place.answers()
+        place.host.answers()
         self._affinity.keep(request, place)
 
     def _due_soonest(self, model: str) -> HostedModel | None:

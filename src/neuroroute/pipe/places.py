@@ -17,8 +17,10 @@ class Tier(NamedTuple):
     places: tuple[HostedModel, ...]
     members: frozenset[HostedModel]
     """The same, to look one up."""
-    loads: bool
+    loads: bool = False
     """They would have to load the model."""
+    absent: bool = False
+    """They list all that they have, and not this model."""
 
 
 Tiers: TypeAlias = tuple[Tier, ...]
@@ -73,8 +75,16 @@ def tiers_of(hosts: Sequence[Host], model: str) -> Tiers:
             loadable.append(host.model(model))
         else:
             loaded += [host.model(name) for name in copies(details, model)]
-    tiers = [tier for tier in (loaded, loadable, unknown, down) if tier] or [missing]
-    return tuple(Tier(tuple(tier), frozenset(tier), tier is loadable) for tier in tiers if tier)
+    tiers = [Tier(tuple(tier), frozenset(tier), tier is loadable) for tier in (loaded, loadable, unknown, down) if tier]
+    if not tiers and missing:
+        tiers.append(Tier(tuple(missing), frozenset(missing), absent=all(map(_tells_all, missing))))
+    return tuple(tiers)
+
+
+def _tells_all(place: HostedModel) -> bool:
+    """Whether its host lists all that it has; servers that are no LM Studio may answer to other names, too."""
+    last = place.host.listings.last
+    return bool(last) and last[0].source != "openai"
 
 
 def copies(details: ModelDetails, asked: str) -> list[str]:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from typing import TypeAlias
 
 from neuroroute.details import ModelProgress
 from neuroroute.pipe.events import ModelLoading, PromptProcessing, Tell
 from neuroroute.pipe.hostedmodel import HostedModel
 from neuroroute.requests import ChatRequest
+
+OnProgress: TypeAlias = Callable[[ModelProgress], object]
+"""Is told how far something is; must not wait."""
 
 _log = logging.getLogger("neuroroute")
 
@@ -29,11 +33,19 @@ def progressing(request: ChatRequest, model: HostedModel, tell: Tell) -> Callabl
 
 
 def report(request: ChatRequest, progress: ModelProgress) -> None:
-    """Calls ``on_progress``; if that fails it is noted in the log, and harms no request."""
-    on_progress: Callable[[ModelProgress], object] | None = request.options["on_progress"]
-    if on_progress is None:
-        return
-    try:
-        on_progress(progress)
-    except Exception:  # noqa: BLE001 - it is somebody else's code
-        _log.exception("on_progress failed")
+    """Tells ``on_progress``."""
+    if (on_progress := request.options["on_progress"]) is not None:
+        told_safely(on_progress)(progress)
+
+
+def told_safely(on_progress: OnProgress | None) -> OnProgress:
+    """What is told of a progress; if that fails it is noted in the log, and harms nothing."""
+
+    def tell(progress: ModelProgress) -> None:
+        if on_progress is not None:
+            try:
+                on_progress(progress)
+            except Exception:  # noqa: BLE001 - it is somebody else's code
+                _log.exception("on_progress failed")
+
+    return tell

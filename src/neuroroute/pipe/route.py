@@ -14,6 +14,7 @@ from typing import cast
 from neuroroute.errors import (
     AdapterClosedError,
     CircuitOpenError,
+    ConfigurationError,
     LMStudioError,
     ModelAuthenticationError,
     ModelBusyError,
@@ -33,8 +34,10 @@ from neuroroute.pipe.hostedmodel import HostedModel
 from neuroroute.pipe.hosts import Hosts
 from neuroroute.pipe.reply import Layer, Reply, Send
 from neuroroute.requests import ChatRequest
+from neuroroute.selection import named
 
 _OF_ONE_HOST = (
+    ConfigurationError,
     ModelAuthenticationError,
     ModelBusyError,
     ModelContextLengthError,
@@ -44,6 +47,9 @@ _OF_ONE_HOST = (
     ModelUnavailableError,
 )
 """Errors that say nothing of other hosts, beside those that count for the breaker."""
+
+_FRESH_SECONDS = 1.0
+"""How old a listing may be that says that no host has a model."""
 
 _NO_TROUBLE = (CircuitOpenError, ModelBusyError, ModelContextLengthError)
 """Of those, what is no failure of the place: others need not be preferred to it."""
@@ -62,6 +68,7 @@ def route(hosts: Hosts, tell: Tell) -> Layer:
         return routed(request, send) if only is None else _sent(request, only, send)
 
     async def routed(request: ChatRequest, send: Send) -> Reply:
+        await _seek(hosts, request)
         search = _Search(hosts, request)
         place = search.first()
         while place is not None:
@@ -129,6 +136,19 @@ class _Search:
         if isinstance(error, ModelContextLengthError):
             return [other for other in places if (other.context_length or 0) <= (place.context_length or 0)]
         return [other for other in places if other.host is place.host] if isinstance(error, NetworkError) else []
+
+
+async def _seek(hosts: Hosts, request: ChatRequest) -> None:
+    """Sees to it that a host may have the model: of those that have others alone, one would answer with another.
+
+    Raises:
+        ModelNotFoundError: each host has listed its models anew, and this is not among them; names what is near.
+    """
+    if hosts.may_have(request.model):
+        return
+    models = await hosts.models(max_age=_FRESH_SECONDS)
+    if not hosts.may_have(request.model):
+        named(models, request.model)
 
 
 def _answered_by_another(request: ChatRequest, reply: Reply) -> LMStudioError | None:
