@@ -16,8 +16,10 @@ from neuroroute.options import DEFAULTS
 from neuroroute.pipe.admit import admit
 from neuroroute.pipe.background import Background
 from neuroroute.pipe.breaker import breaker
+from neuroroute.pipe.capable import capable
 from neuroroute.pipe.deadline import deadline
 from neuroroute.pipe.hosts import Hosts
+from neuroroute.pipe.loadonce import loadonce
 from neuroroute.pipe.policies import HostPolicy
 from neuroroute.pipe.reply import Reply, Send, pipe
 from neuroroute.pipe.retry import retry
@@ -76,10 +78,13 @@ class Fleet:
         more = settings or {}
         self.hosts.use([HostSettings(url=url(name), name=name, **more.get(name, {})) for name in serves])
         self._serves = dict(serves)
+        self.answers = dict.fromkeys(serves, ANSWER)
         self.send: Send = pipe(
             deadline(self.clock),
             retry(policy, self.clock, random, self.hosts, self.events.append),
             route(self.hosts, self.events.append),
+            capable(self.hosts, self.clock),
+            loadonce(self.hosts),
             admit(self.hosts, self.clock),
             breaker(self.hosts, self.clock, None),
             transport=self._transport,
@@ -102,7 +107,7 @@ class Fleet:
     async def _transport(self, request: ChatRequest) -> Reply:
         self.asked[request.host] += 1
         await self._serves[request.host](request)
-        return WholeReply(ANSWER, request)
+        return WholeReply(self.answers[request.host], request)
 
 
 def request(text: str = "?", model: str = "m", **options: Any) -> ChatRequest:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import math
 from typing import Any
 
 import pytest
@@ -9,17 +11,21 @@ import pytest
 from conftest import FakeClock
 from fleet.fleets import LOADED, Fleet, Serve, listed, request
 from neuroroute import (
+    ConfigurationError,
     FailedOver,
     LMStudioError,
     ModelAuthenticationError,
+    ModelCapabilityError,
     ModelContextLengthError,
     ModelInvalidRequestError,
     ModelNotFoundError,
+    ModelRateLimitedError,
     ModelUnavailableError,
     NetworkError,
+    StreamInterruptedError,
 )
-from neuroroute.details import ModelInstance
-from neuroroute.pipe.route import elsewhere
+from neuroroute.details import ModelDetails, ModelInstance, Surface
+from neuroroute.pipe.route import _judged, elsewhere
 
 NOT_LOADED = listed()
 
@@ -213,3 +219,191 @@ async def test_weights_are_honoured(clock: FakeClock) -> None:
     for number in range(6):
         await weighted.ask(str(number))
     assert dict(weighted.asked) == {"a": 6}
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ModelRateLimitedError("slow down"),
+        ModelAuthenticationError("no"),
+        ModelNotFoundError("no"),
+        ConfigurationError("Unexpected endpoint or method"),
+    ],
+)
+async def test_no_failure_attracts_requests(clock: FakeClock, error: LMStudioError) -> None:
+    """Whatever a host fails with, others are preferred to it for a while, however fast it does so."""
+
+    async def slowly(_: object) -> None:
+        clock.now += 0.05
+
+    pair = await fleet(clock, {"bad": fails(error), "good": slowly})
+    for number in range(100):
+        assert (await pair.ask(str(number), max_retries=0)).host == "good"
+    assert pair.asked["bad"] <= 4
+
+
+async def test_a_host_that_asks_for_time_gets_it(clock: FakeClock) -> None:
+    """With Retry-After a host is left alone for so long, while another can answer."""
+    limited = ModelRateLimitedError("slow down", retry_after_ms=30_000)
+    pair = await fleet(clock, {"bad": fails(limited), "good": answers})
+    for number in range(40):
+        clock.now += 0.5
+        await pair.ask(str(number))
+    assert pair.asked["bad"] <= 1
+
+
+@pytest.mark.parametrize("count", [1, 2, 4, 8])
+async def test_a_larger_fleet_is_no_less_patient(clock: FakeClock, count: int) -> None:
+    """However many hosts there are, a request that each of them fails once has its answer after a back-off."""
+    failed: set[str] = set()
+
+    async def once(asked: Any) -> None:
+        if asked.host not in failed:
+            failed.add(asked.host)
+            raise ModelUnavailableError("Model reloaded.", details={"reason": "unloaded"})
+
+    many = await fleet(clock, {str(number): once for number in range(count)})
+    reply = await many.ask(max_retries=1)
+    assert (reply.attempts, len(clock.slept)) == (count + 1, 1)
+
+
+async def test_a_host_that_answers_with_another_model_is_left(clock: FakeClock) -> None:
+    """An answer by another model is not taken while a host has the right one; where none has, it is told as ever."""
+    answered = b'{"choices":[{"message":{"content":"no"},"finish_reason":"stop"}],"model":"other"}'
+    pair = await fleet(clock, {"wrong": answers, "right": answers})
+    pair.answers["wrong"] = answered
+    for number in range(10):
+        assert (await pair.ask(str(number))).host == "right"
+    pair.answers["right"] = answered
+    assert (await pair.ask("last")).answer.model == "other"
+
+
+async def test_a_model_that_no_host_has_is_asked_of_none(clock: FakeClock) -> None:
+    """Where all hosts tell what they have, a name that is not among it is an error that says what is near."""
+    pair = await fleet(clock, {"a": answers, "b": answers})
+    with pytest.raises(ModelNotFoundError, match="the server has no model 'nix'"):
+        await pair.ask(model="nix")
+    assert not pair.asked
+    pair.listings["b"] = [listed(ModelInstance(id="nix"), key="nix")]  # loaded since
+    pair.hosts.all[1].listings._listed_at = -math.inf
+    assert (await pair.ask(model="nix")).host == "b"
+
+
+async def test_a_dead_host_is_tried_once_whatever_copies_it_has(clock: FakeClock) -> None:
+    """When nobody answers at a host, its other copies are not tried, either."""
+    copies = listed(*(ModelInstance(id=name, context_length=8) for name in ("m", "m:2", "m:3")))
+    pair = await fleet(clock, {"a": fails(), "b": answers}, {"a": [copies], "b": [NOT_LOADED]})
+    assert (await pair.ask()).host == "b"
+    assert pair.asked["a"] == 1
+
+
+async def test_a_host_that_can_is_asked_for_what_others_cannot(clock: FakeClock) -> None:
+    """What a request needs is looked for among the hosts; with ``strict`` only where none has it, it is refused."""
+
+    def seeing(*, sees: bool) -> list[Any]:
+        return [
+            ModelDetails.listed(key="m", told={"vision": sees}, source="v1", loaded=True, instances=LOADED.instances)
+        ]
+
+    pair = await fleet(clock, {"a": answers, "b": answers}, {"a": seeing(sees=False), "b": seeing(sees=True)})
+    for number in range(10):
+        reply = await pair.ask(str(number), needs=frozenset({"vision"}), strict=True)
+        assert reply.host == "b"
+    blind = await fleet(clock, {"a": answers}, {"a": seeing(sees=False)})
+    with pytest.raises(ModelCapabilityError):
+        await blind.ask(needs=frozenset({"vision"}), strict=True)
+
+
+async def test_requests_move_from_a_host_that_goes_down(clock: FakeClock) -> None:
+    """What a host had not begun to answer when it went down is sent to another; a cancellation of one's own is not."""
+    begun = asyncio.Event()
+
+    async def hang(_: object) -> None:
+        begun.set()
+        await asyncio.Event().wait()
+
+    pair = await fleet(clock, {"a": hang, "b": answers}, {"b": [NOT_LOADED]})
+    asked = asyncio.create_task(pair.ask())
+    await begun.wait()
+    pair.hosts.all[0].not_seen(NetworkError("refused"), down=True)
+    assert (await asked).host == "b"
+    pair.hosts.all[0].seen(Surface(listing="v1", lm_studio=True), 0.0)
+    begun.clear()
+    left = asyncio.create_task(pair.ask("another"))
+    await begun.wait()
+    left.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await left
+
+
+async def test_an_answer_proves_that_a_host_is_up(clock: FakeClock) -> None:
+    """A host that is taken for down and answers is up from then on, and told as such."""
+    pair = await fleet(clock, {"a": answers, "b": fails()})
+    for host in pair.hosts.all:
+        host.not_seen(NetworkError("refused"), down=True)
+    assert (await pair.ask()).host == "a"
+    assert [host.state for host in pair.hosts.all] == ["up", "down"]
+
+
+async def test_a_broken_stream_is_trouble_and_an_answer_ends_it(clock: FakeClock) -> None:
+    """A host that broke off an answer comes after others for a while, and an answer makes up for it."""
+    pair = await fleet(clock, {"a": answers, "b": answers})
+    place = pair.hosts.all[0].model("m")
+    _judged(pair.hosts, place, 0.0, StreamInterruptedError("cut"))
+    assert place.in_trouble(clock.monotonic())
+    place.answers()
+    assert not place.in_trouble(clock.monotonic())
+
+
+async def test_a_refused_connection_is_the_trouble_of_the_whole_host(clock: FakeClock) -> None:
+    """Where nobody answers for one model, others of that host come after those of other hosts, too."""
+    pair = await fleet(clock, {"a": answers, "b": answers})
+    first, second = (pair.hosts.all[0].model(name) for name in ("m", "n"))
+    first.fails(NetworkError("refused"))
+    assert second.in_trouble(clock.monotonic())
+    first.answers()
+    first.fails(ModelUnavailableError("crashed"))
+    assert not second.in_trouble(clock.monotonic())
+
+
+async def test_loads_go_where_least_is_in_memory(clock: FakeClock) -> None:
+    """Of hosts that would have to load the model, the one with the fewest models loaded is asked."""
+    other = listed(ModelInstance(id="other"), key="other")
+    pair = await fleet(clock, {"full": answers, "empty": answers}, {"full": [NOT_LOADED, other], "empty": [NOT_LOADED]})
+    assert {(await pair.ask(str(number))).host for number in range(6)} == {"empty"}
+
+
+async def test_all_wait_for_the_host_that_loads_it(clock: FakeClock) -> None:
+    """While one host loads the model for a request, the others go to that host, and wait; no second load is begun."""
+    loaded = asyncio.Event()
+
+    async def load(_: object) -> None:
+        await loaded.wait()
+
+    pair = await fleet(clock, {"a": load, "b": load}, {"a": [NOT_LOADED], "b": [NOT_LOADED]})
+    asked = [asyncio.create_task(pair.ask(str(number))) for number in range(8)]
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert pair.asked.total() == 1
+    loaded.set()
+    assert len({reply.host for reply in await asyncio.gather(*asked)}) == 1
+
+
+async def test_who_waits_for_a_slot_of_a_drained_host_goes_elsewhere(clock: FakeClock) -> None:
+    """Draining sends away those that wait; those that are under way stay."""
+    goes_on = asyncio.Event()
+
+    async def slow(_: object) -> None:
+        await goes_on.wait()
+
+    pair = await fleet(clock, {"a": slow, "b": answers}, {"b": [NOT_LOADED]})
+    asked = [asyncio.create_task(pair.ask(str(number))) for number in range(6)]
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert pair.hosts.all[0].model("m").waiting == 2
+    pair.hosts.all[0].drain()
+    for _ in range(5):
+        await asyncio.sleep(0)
+    goes_on.set()
+    hosts = sorted(reply.host for reply in await asyncio.gather(*asked))
+    assert hosts == ["a"] * 4 + ["b"] * 2

@@ -72,9 +72,9 @@ def _cheapest(places: Sequence[HostedModel], cost: Cost, fit: Fit, random: Rando
     return min(fitting, key=lambda place: (cost(place), random.random()))
 
 
-def to_load_on(places: Sequence[HostedModel]) -> Sequence[HostedModel]:
+def to_load_on(places: Sequence[HostedModel], can: Fit) -> Sequence[HostedModel]:
     """Of places that would have to load the model, those that do so already: one load is enough."""
-    return [place for place in places if place.is_loading] or places
+    return [place for place in places if place.is_loading and can(place)] or places
 
 
 def price_of_loading(place: HostedModel) -> float:

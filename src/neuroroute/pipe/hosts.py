@@ -120,7 +120,7 @@ class Hosts:
         for tier in tiers:
             if last is not None and last in tier.members and fit(last) and has_free_slot(last):
                 return last
-            among, price = (tier.places, cost) if not tier.loads else (to_load_on(tier.places), price_of_loading)
+            among, price = (tier.places, cost) if not tier.loads else (to_load_on(tier.places, can), price_of_loading)
             for which in (fit, can):
                 if (place := best(among, price, which, self.policy.random)) is not None:
                     return place

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable
 
+from neuroroute.errors import LMStudioError, is_loading
 from neuroroute.pipe.hostedmodel import HostedModel
 from neuroroute.pipe.hosts import Hosts
 from neuroroute.pipe.reply import Layer, Reply, Send
@@ -32,6 +33,10 @@ def loadonce(hosts: Hosts) -> Layer:
         try:
             reply = await send(request)
             model.answers()
+        except LMStudioError as error:
+            if not is_loading(error):
+                model.seen_loading(0.0)
+            raise
         finally:
             end()
         return reply
