@@ -2,12 +2,13 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import threading
 import weakref
 
 import pytest
 
 from neuroroute import limits
-from neuroroute.limits import alarmed, limited
+from neuroroute.limits import alarmed, endless, limited
 
 
 async def within(seconds: float, work: float) -> str:
@@ -299,3 +300,15 @@ async def test_an_alarm_that_fails_does_not_stop_the_others() -> None:
     task = asyncio.create_task(within(0.0123, 5))
     assert await asyncio.wait_for(task, 1) == "late"
     assert told == ["my fault"]
+
+
+async def test_an_endless_limit_passes_when_it_is_fired() -> None:
+    """A limit without an end cancels its task when somebody fires it, from any thread, and says that it was it."""
+    limit = endless()
+    threading.Timer(0.01, limit.fire).start()
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.Event().wait()
+    assert limit.passed()
+    limit.end()
+    limit.fire()  # too late, and nothing happens
+    await asyncio.sleep(0)

@@ -205,7 +205,9 @@ class Core:
         resolved = await self.settings()
         limit = timeout_ms or resolved.timeout_ms
         if len(self.hosts.all) == 1:
-            return await self.server(self.hosts.all[0].url).list_models(limit)
+            models = await self.server(self.hosts.all[0].url).list_models(limit)
+            self.hosts.all[0].listings.take(models)
+            return models
         try:
             async with asyncio.timeout(limit / 1000):
                 return await self.hosts.models()
@@ -234,6 +236,8 @@ class Core:
 
     async def aclose(self) -> None:
         """Closes the connections of this event loop."""
+        if self._transport is not None:
+            self._transport.pools.close_soon()
         await self.hosts.background.aclose()
         if self._transport is not None:
             await self._transport.pools.aclose()

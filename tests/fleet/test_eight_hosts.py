@@ -11,7 +11,7 @@ from functools import partial
 import pytest
 
 from neuroroute import Event, FailedOver, LMStudioAdapter, ModelResponse
-from neuroroute.simulator import SimulatedModel, Simulator
+from neuroroute.simulator import Fail, SimulatedModel, Simulator
 
 SECONDS = (0.1, 0.1, 0.1, 0.15, 0.15, 0.15, 0.3, 0.3)
 """How long each of them takes to answer; it answers four at once."""
@@ -66,10 +66,10 @@ async def test_shares_follow_speed(eight: list[Simulator]) -> None:
 
 
 async def test_no_request_fails_while_a_healthy_host_has_the_model(eight: list[Simulator]) -> None:
-    """One is killed, others crash, refuse, lose the model: each answer comes, the dead one costs a caller once."""
+    """Four of eight are spoilt under load: all answers come, from the rest by speed; a dead one costs a caller once."""
     costs: Counter[tuple[asyncio.Task[object] | None, str]] = Counter()
     responses: list[ModelResponse] = []
-    killed, crashing, refusing, losing = eight[:4]
+    killed, crashing, refusing, limited = eight[1], eight[2], eight[5], eight[7]
 
     def observe(event: Event) -> None:
         if isinstance(event, FailedOver):
@@ -78,14 +78,20 @@ async def test_no_request_fails_while_a_healthy_host_has_the_model(eight: list[S
     async def spoil() -> None:
         await asyncio.sleep(0.15)
         await killed.__aexit__(None, None, None)
-        crashing.fail("crash_null", times=50)
+        crashing.fail("crash_null", times=1000)
         refusing.api_token = "sk-lm-other:token"
-        losing.unload("llama3")
+        limited.fail(Fail(429, {"error": "Too many requests"}), path="/v1/chat/completions", times=1000)
 
     urls = [simulator.url for simulator in eight]
     async with LMStudioAdapter("llama3", base_url=urls, observers=[observe]) as adapter:
-        await asyncio.gather(spoil(), *(call(adapter, caller, 3, responses) for caller in range(CALLERS)))
-        assert (adapter.hosts[0].state, len(responses)) == ("down", 3 * CALLERS)
+        await asyncio.gather(spoil(), *(call(adapter, caller, 4, responses) for caller in range(CALLERS)))
+        assert adapter.hosts[1].state == "down"
+    assert len(responses) == 4 * CALLERS
     of_killed = [count for (_, host), count in costs.items() if host == f"127.0.0.1:{killed.port}"]
     assert of_killed
     assert set(of_killed) == {1}
+    left = {0: 0.1, 3: 0.15, 4: 0.15, 6: 0.3}
+    late, speed = shares(responses[-CALLERS * 2 :], eight), sum(1 / seconds for seconds in left.values())
+    for number, seconds in left.items():
+        assert late[number] == pytest.approx(1 / seconds / speed, rel=0.6)
+    assert sum(late[number] for number in left) > 0.9

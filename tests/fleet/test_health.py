@@ -16,6 +16,7 @@ from neuroroute import (
     LMStudioAdapter,
     LMStudioError,
     ModelAuthenticationError,
+    ModelNotFoundError,
     ModelTimeoutError,
     NetworkError,
 )
@@ -186,3 +187,37 @@ async def test_one_host_is_not_looked_at(adapter: LMStudioAdapter, lmstudio: Sim
     """An adapter for one server sends its requests, and nothing beside."""
     await adapter.generate_completion("Hi")
     assert [received.path for received in lmstudio.requests] == ["/v1/chat/completions"]
+
+
+async def test_a_host_that_was_seen_to_load_is_not_down(clock: FakeClock) -> None:
+    """While a request waits for a load there, late listings are no sign of death; for as long as a load may take."""
+    looks = Looks(clock, "a")
+    (host,) = looks.fleet.hosts.all
+    looks.finds["a"] = ModelTimeoutError("late")
+    host.model("m").seen_loading(120_000)
+    for _ in range(2 * SLOW_LOOKS):
+        await looks.health.look(host)
+    assert not host.down
+    clock.now += 121
+    await looks.health.look(host)
+    assert host.down
+
+
+async def test_a_slow_host_is_looked_at_again_soon(clock: FakeClock) -> None:
+    """A look that failed without proof is made again after a second, so that a host that hangs is soon known to."""
+    looks = Looks(clock, "a")
+    looks.finds["a"] = ModelTimeoutError("late")
+    assert await looks.soon() == ["a"]
+    assert await looks.soon(0.9) == []
+    assert await looks.soon(0.2) == ["a"]
+
+
+async def test_a_host_that_lost_a_model_is_looked_at(clock: FakeClock) -> None:
+    """That a host does not know a model any more is a reason to ask it what it has."""
+    looks = Looks(clock, "a", "b")
+    await looks.soon()
+    looks.looked.clear()
+    looks.health.take(FailedOver(host="b", model="m", error=ModelNotFoundError("no"), to="a"))
+    for _ in range(2):
+        await asyncio.sleep(0)
+    assert looks.looked == ["b"]

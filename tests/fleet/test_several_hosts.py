@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from conftest import FakeClock, chats
 from neuroroute import (
+    AdapterClosedError,
     CircuitOpenError,
+    ConfigurationError,
     Event,
     FailedOver,
     Hedged,
@@ -19,10 +25,11 @@ from neuroroute import (
     LMStudioAdapter,
     ModelInvalidRequestError,
     ModelTimeoutError,
+    ModelUnavailableError,
     NetworkError,
     SyncLMStudioAdapter,
 )
-from neuroroute.simulator import SimulatedModel, Simulator
+from neuroroute.simulator import Blackhole, ChaosProxy, Received, SimulatedModel, Simulator
 
 
 @pytest.fixture
@@ -202,3 +209,139 @@ def test_hosts_without_asyncio(lmstudio_url: str) -> None:
 def lmstudio_url() -> object:
     with Simulator() as simulator:
         yield simulator.url
+
+
+@pytest.mark.parametrize("given", [None, "a list"])
+async def test_a_manager_that_knows_nothing_leaves_the_hosts_as_they_are(
+    lmstudio: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: str | None
+) -> None:
+    """With hosts of the environment and a configuration manager that returns its default, names and tokens stay."""
+    lmstudio.api_token = "sk-lm-one:1"
+    file = tmp_path / "hosts.toml"
+    more = "" if given is None else "[[hosts]]\nurl = '127.0.0.1:9'\n"
+    file.write_text(f"[[hosts]]\nurl = '{lmstudio.url}'\nname = 'one'\napi_token = 'sk-lm-one:1'\n{more}", "utf-8")
+    monkeypatch.setenv("LMSTUDIO_URL", str(file))
+
+    class Manager:
+        def get(self, key: str, default: Any) -> Any:
+            return default
+
+    app = SimpleNamespace(state=SimpleNamespace(config_manager=Manager()))
+    async with LMStudioAdapter("llama3", app=app) as adapter:
+        assert (await adapter.generate_completion("Hi")).host == "one"
+        assert "sk-lm" not in repr(adapter._core._settings)
+
+
+async def test_a_host_that_hangs_holds_nobody_up(lmstudio: Simulator) -> None:
+    """While one host does not answer, listings, ``auto`` and embeddings come from the others, soon."""
+    async with ChaosProxy(lmstudio.url, Blackhole()) as proxy:
+        began = time.monotonic()
+        async with LMStudioAdapter("auto", base_url=[proxy.url, lmstudio.url]) as adapter:
+            assert await adapter.is_available()
+            assert (await adapter.generate_completion("Hi")).text
+            assert (await adapter.embed("Hi", model="auto")).vectors
+        assert time.monotonic() - began < 4  # 5 s is what one listing may take
+
+
+async def test_a_hedge_goes_to_another_copy_or_host(clock: FakeClock, other: Simulator) -> None:
+    """The second request avoids the copy that has the first, whichever that is."""
+    other.models[0].instances = 2
+    never = asyncio.Event()
+    asked: list[str] = []
+
+    async def first_hangs(received: Received) -> str:
+        asked.append(received.json["model"])
+        if len(asked) % 2:
+            await never.wait()
+        return "yes"
+
+    other.script(first_hangs)
+    async with LMStudioAdapter("llama3", base_url=other.url, clock=clock) as adapter:
+        await adapter.list_models()
+        for number in range(4):
+            await adapter.generate_completion(str(number), hedge_after_ms=10)
+    assert all(set(asked[at : at + 2]) == {"llama3", "llama3:2"} for at in range(0, 8, 2))
+
+
+async def test_an_older_host_is_left_for_one_that_has_the_route(other: Simulator, clock: FakeClock) -> None:
+    """A route that one host is too old for is asked of another, be that known from its listing or from its answer."""
+    async with Simulator(profile="0.3.16") as older:
+        hosts = [older.url, other.url]
+        async with LMStudioAdapter("llama3", base_url=hosts, clock=clock) as adapter:
+            for api in ("native", "responses"):
+                for number in range(6):
+                    response = await adapter.generate_completion(f"{api} {number}", api=api)
+                    assert response.host == f"127.0.0.1:{other.port}"
+
+
+async def test_who_asks_again_for_a_load_waits_for_the_same(pair: LMStudioAdapter, other: Simulator) -> None:
+    """A load outlives who asked for it, and each who waits has a limit of its own; the model is loaded once."""
+    other.models[2].load_seconds = 0.2
+    with pytest.raises(ModelTimeoutError, match="'big' was not loaded within 50 ms"):
+        await pair.load_model("big", timeout_ms=50)
+    short = asyncio.create_task(pair.load_model("big", timeout_ms=20))
+    assert (await pair.load_model("big")).instance_id == "big"
+    with pytest.raises(ModelTimeoutError, match="within 20 ms"):
+        await short
+    loads = [received for received in other.requests if received.path == "/api/v1/models/load"]
+    assert len(loads) == 1
+
+
+async def test_requests_wait_for_a_load_that_is_under_way(pair: LMStudioAdapter, other: Simulator) -> None:
+    """A request for a model that is being loaded is sent once it is; so are many that come before it is loaded."""
+    other.models[2].load_seconds = 0.05
+    other.unknowns = replace(other.unknowns, concurrent_loads_duplicate=True)
+    big = pair.with_model("big")
+    await asyncio.gather(big.load_model(), *(big.generate_completion(str(number)) for number in range(5)))
+    assert other.models[2].instances == 1
+    await big.unload_model()
+    await asyncio.gather(*(big.generate_completion(str(number)) for number in range(5)))
+    assert len((await big.get_details()).instances) == 1
+
+
+async def test_a_load_that_fails_is_tried_on_the_next_host(
+    pair: LMStudioAdapter, lmstudio: Simulator, other: Simulator
+) -> None:
+    """load_model and warm_up take the next host that has the model; where none can, the error names a host."""
+    lmstudio.models.append(SimulatedModel("big", load_fails="load_failed_resources"))
+    assert (await pair.load_model("big")).host == "two"
+    await pair.unload_model("big")
+    other.models[2].load_fails = "load_failed_resources"
+    with pytest.raises(ModelUnavailableError) as caught:
+        await pair.load_model("big")
+    assert caught.value.host in ("one", "two")
+
+
+async def test_a_copy_is_unloaded_where_it_is(pair: LMStudioAdapter, other: Simulator) -> None:
+    """The id of a further copy is asked of the hosts that have it; a host that fails stops no other."""
+    other.models[0].instances = 2
+    assert await pair.unload_model("llama3:2") == ("llama3:2",)
+    async with Simulator(surfaces=["v0", "greeting"]) as older:
+        hosts = [older.url, other.url]
+        async with LMStudioAdapter("llama3", base_url=hosts) as mixed:
+            with pytest.raises(ConfigurationError) as caught:
+                await mixed.unload_model()
+    assert caught.value.details["unloaded"] == ["llama3"]
+
+
+async def test_closing_while_hosts_are_first_looked_at_leaves_nothing(lmstudio: Simulator) -> None:
+    """Requests that wait for the first look when the adapter is closed end typed, and open nothing anew."""
+    async with ChaosProxy(lmstudio.url, Blackhole()) as proxy:
+        adapter = LMStudioAdapter("llama3", base_url=[proxy.url, "127.0.0.1:9"])
+        asked = [asyncio.create_task(adapter.generate_completion(str(number))) for number in range(3)]
+        await asyncio.sleep(0.05)
+        await adapter.aclose()
+        for failure in await asyncio.gather(*asked, return_exceptions=True):
+            assert isinstance(failure, AdapterClosedError)
+        assert adapter._core.transport.pools._pools == {}
+
+
+async def test_embeddings_are_made_where_the_texts_fit(lmstudio: Simulator) -> None:
+    """Of hosts with different contexts, long texts go to one that has room, and no truncation is told of."""
+    small = [SimulatedModel("nomic-embed", type="embedding", loaded=True, context_length=50)]
+    large = [SimulatedModel("nomic-embed", type="embedding", loaded=True, context_length=2048)]
+    async with Simulator(models=small) as first, Simulator(models=large) as second:
+        hosts = [HostSettings(url=first.url, weight=100), HostSettings(url=second.url)]
+        async with LMStudioAdapter("nomic-embed", base_url=hosts) as adapter:
+            result = await adapter.embed("word " * 200, strict=True)
+    assert (result.host, result.notes) == (f"127.0.0.1:{second.port}", ())

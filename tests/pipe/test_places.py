@@ -80,3 +80,21 @@ def test_copies_are_pooled_if_they_are_as_good() -> None:
     assert copies(listed(ModelInstance(id="m")), "m") == ["m"]
     assert copies(listed(ModelInstance(id="m:2")), "m") == ["m:2"]
     assert copies(listed(), "m") == ["m"]
+
+
+async def test_a_model_is_loaded_where_it_is_or_where_there_is_room(clock: FakeClock) -> None:
+    """To load a model, hosts that have it loaded come first, then those that have it on disk, the emptiest first."""
+    other = listed(ModelInstance(id="other"), key="other")
+    made = await fleet(
+        clock, {"full": [NOT_LOADED, other], "has": [LOADED, other], "empty": [NOT_LOADED], "no": [OTHER]}
+    )
+    assert [host.name for host in made.hosts.hosts_for("m")] == ["has", "empty", "full"]
+
+
+async def test_hosts_that_are_down_are_not_asked_what_they_have(clock: FakeClock) -> None:
+    """A listing of all is that of the hosts in service; only where there is none are the others asked."""
+    made = await fleet(clock, {"a": [LOADED], "b": [LOADED]})
+    made.hosts.all[0].not_seen(NetworkError("refused"), down=True)
+    assert [model.hosts for model in await made.hosts.models()] == [("b",)]
+    made.hosts.all[1].drain()
+    assert [model.hosts for model in await made.hosts.models()] == [("a", "b")]

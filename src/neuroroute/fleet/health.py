@@ -56,29 +56,29 @@ class Health:
         self._clock = clock
         self._random = random
         self._background = background
-        self._due: list[tuple[float, int, Host]] = []
-        self._looked_until: dict[Host, float] = {}
-        """When each may be looked at again, since it was looked at out of turn."""
+        self._line: list[tuple[float, int, Host]] = []
+        """Who is looked at next, first."""
+        self._due: dict[Host, float] = {}
+        """When each is; what stands in the line for another time was looked at out of turn."""
         self._failed: dict[Host, int] = {}
         self.unseen: set[Host] = set()
         """Hosts that nobody has looked at yet, where there are several to choose from."""
 
     def watch(self, hosts: tuple[Host, ...]) -> None:
         """From now on these are looked after; each is due."""
-        self._due = [(self._clock.monotonic(), at, host) for at, host in enumerate(hosts)]
+        self._line.clear()
         self._failed = dict.fromkeys(hosts, 0)
-        self._looked_until = dict.fromkeys(hosts, 0.0)
+        for host in hosts:
+            self._look_at(host, self._clock.monotonic())
         self.unseen = set(hosts) if len(hosts) > 1 else set()
 
     def look_soon(self) -> None:
         """Begins to look at those that are due, in the background."""
         now = self._clock.monotonic()
-        while self._due and self._due[0][0] <= now:
-            _, at, host = self._due[0]
-            if (looked_until := self._looked_until[host]) <= now:
-                looked_until = now + self._pause(host)
+        while self._line and self._line[0][0] <= now:
+            due, _, host = heapq.heappop(self._line)
+            if due == self._due.get(host):
                 self._begin(host)
-            heapq.heapreplace(self._due, (looked_until, at, host))
 
     def take(self, event: Event) -> None:
         """What happens to requests: a host that was not there for one, or lost its model, is looked at now."""
@@ -109,8 +109,13 @@ class Health:
         else:
             self._failed[host] = 0
             host.seen(surface, time.monotonic() - began)
+        finally:
+            self._look_at(host, self._clock.monotonic() + self._pause(host))
         self.unseen.discard(host)
-        self._looked_until[host] = self._clock.monotonic() + self._pause(host)
+
+    def _look_at(self, host: Host, due: float) -> None:
+        self._due[host] = due
+        heapq.heappush(self._line, (due, id(host), host))
 
     def _begin(self, host: Host) -> asyncio.Task[None]:
         return self._background.begin((self, host), partial(self.look, host))

@@ -111,6 +111,8 @@ class Lifecycle:
             raise
 
     async def _load(self, key: str, config: Mapping[str, Any]) -> LoadedModel:
+        while (first := self._host.model(key).first_request()) is not None:  # which has it loaded, too
+            await asyncio.wait((first,))
         before = named(await self._native_models(), key)  # anew: it may have been loaded since
         if (there := next((one for one in before.instances if _is_so(one, config, before)), None)) is not None:
             return _loaded(key, there, self._host)

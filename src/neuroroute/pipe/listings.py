@@ -60,6 +60,9 @@ class Listings:
 
     async def _list(self) -> None:
         self._asked_at = time.monotonic()
-        models = await self._list_models()
+        self.take(await self._list_models())
+
+    def take(self, models: list[ModelDetails]) -> None:
+        """Takes over what was listed."""
         self._on_listed(models)
         self.last, self._listed_at = models, time.monotonic()

@@ -41,6 +41,11 @@ class Pools:
         """How often the connections of this event loop were closed."""
         return self._closings.get(asyncio.get_running_loop(), 0)
 
+    def close_soon(self) -> None:
+        """What set out before is not to open connections from now on."""
+        loop = asyncio.get_running_loop()
+        self._closings[loop] = self._closings.get(loop, 0) + 1
+
     async def aclose(self) -> None:
         """Closes every connection of this event loop."""
         opened = self._pools.get(asyncio.get_running_loop())

@@ -22,6 +22,7 @@ from neuroroute.errors import (
     ModelNotFoundError,
     ModelQuotaExceededError,
     ModelRateLimitedError,
+    ModelTimeoutError,
     ModelUnavailableError,
     NetworkError,
     is_loading,
@@ -44,6 +45,7 @@ _OF_ONE_HOST = (
     ModelNotFoundError,
     ModelQuotaExceededError,
     ModelRateLimitedError,
+    ModelTimeoutError,
     ModelUnavailableError,
 )
 """Errors that say nothing of other hosts, beside those that count for the breaker."""
@@ -176,6 +178,8 @@ async def _while_up(request: ChatRequest, place: HostedModel, send: Send) -> Rep
         return await _sent(request, place, send)
     except asyncio.CancelledError as error:
         if not down.passed():
+            if request.is_late():
+                place.fails(ModelTimeoutError("it did not answer in time"))
             raise
         raise NetworkError(f"{place.host.name} does not answer any more") from error
     finally:
