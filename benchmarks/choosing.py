@@ -29,24 +29,29 @@ LOADS = (0.3, 0.6, 0.85, 0.95)
 SLOWER = (3, 10, 30)
 
 
-def cost_of_a_choice(count: int) -> float:
-    """Microseconds for a choice among so many hosts, the median."""
+def costs(count: int) -> tuple[float, float]:
+    """Microseconds for a choice among so many hosts, and for a whole request without its network; medians."""
 
-    async def measured() -> float:
-        async def nothing(_: object) -> None:
-            """Is never asked."""
+    async def measured() -> tuple[float, float]:
+        async def at_once(_: object) -> None:
+            """Answers."""
 
-        fleet = await Fleet({f"host{number}": nothing for number in range(count)}).listed()
-        random, requests = Random(1), [request(f"{number}") for number in range(100)]
+        fleet = await Fleet({f"host{number}": at_once for number in range(count)}).listed()
+        random = Random(1)
         for place in fleet.hosts.places("m"):
-            place.pace.learn(random.uniform(0.5, 2), 0)
-        times: list[float] = []
+            place.pace.learn(random.uniform(0.5, 2), time.monotonic())
+        choices: list[float] = []
+        requests: list[float] = []
         for number in range(CHOICES):
-            asked = requests[number % len(requests)]
+            asked = request(f"{number}")  # each a conversation of its own
             began = time.perf_counter()
             fleet.hosts.only_place(asked.model) or fleet.hosts.choose(asked)
-            times.append(time.perf_counter() - began)
-        return median(times) * 1e6
+            choices.append(time.perf_counter() - began)
+            began = time.perf_counter()
+            fleet.hosts.assign(asked)
+            await fleet.send(asked)
+            requests.append(time.perf_counter() - began)
+        return median(choices) * 1e6, median(requests) * 1e6
 
     return asyncio.run(measured())
 
@@ -92,7 +97,7 @@ def beside_a_slow_host() -> list[tuple[float, int, float, float, float]]:
     return rows
 
 
-def plot(costs: dict[int, float], rows: list[tuple[float, int, float, float, float]], path: Path) -> None:
+def plot(spent: dict[int, tuple[float, float]], rows: list[tuple[float, int, float, float, float]], path: Path) -> None:
     """Draws both into one picture."""
     import matplotlib as mpl
 
@@ -101,9 +106,11 @@ def plot(costs: dict[int, float], rows: list[tuple[float, int, float, float, flo
     from matplotlib import pyplot
 
     figure, (left, right) = pyplot.subplots(1, 2, figsize=(10, 3.6), layout="constrained")
-    left.plot(list(costs), list(costs.values()), marker="o")
-    left.set(xscale="log", ylim=(0, max(costs.values()) * 1.3), xlabel="hosts", ylabel="µs")
-    left.set_title("A choice: the cost stays flat")
+    for at, what in enumerate(("the choice", "the whole request, without its network")):
+        left.plot(list(spent), [both[at] for both in spent.values()], marker="o", label=what)
+    left.set(xscale="log", ylim=(0, None), xlabel="hosts", ylabel="µs")
+    left.set_title("The cost of a request stays flat")
+    left.legend(loc="center right", fontsize="small")
     for slower in SLOWER:
         points = [(load, beside / without) for load, times, without, beside, _ in rows if times == slower]
         right.plot(*zip(*points, strict=True), marker="o", label=f"one of eight is {slower} times slower")
@@ -118,16 +125,16 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--plot", type=Path, metavar="FILE", help="draw a picture, too (needs matplotlib)")
     given = options.parse_args()
-    costs = {count: cost_of_a_choice(count) for count in HOSTS}
-    print("hosts   µs per choice")
-    for count, cost in costs.items():
-        print(f"{count:5}   {cost:6.1f}")
+    spent = {count: costs(count) for count in HOSTS}
+    print("hosts   µs per choice   µs per request, without its network")
+    for count, (choice, whole) in spent.items():
+        print(f"{count:5}   {choice:13.1f}   {whole:18.1f}")
     rows = beside_a_slow_host()
     print("\nload   slower   p99 without   p99 with   ratio   share of the slow host")
     for load, slower, without, beside, share in rows:
         print(f"{load:4}   {slower:5}x   {without:9.2f} s   {beside:6.2f} s   {beside / without:5.2f}   {share:7.2%}")
     if given.plot is not None:
-        plot(costs, rows, given.plot)
+        plot(spent, rows, given.plot)
 
 
 if __name__ == "__main__":

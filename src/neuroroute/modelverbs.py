@@ -188,11 +188,12 @@ class ModelVerbs(HostVerbs):
             _check("quantization", quantization, is_words, "a text such as 'Q4_K_M'")
         if timeout_ms is not None:
             _check("timeout_ms", timeout_ms, *_MILLISECONDS)
-        if host is None and len(self._core.hosts.all) > 1:
+        named_host = await self._one_host(host)
+        first, *others = self._core.hosts.all
+        if named_host is None and others:
             names = ", ".join(one.name for one in self._core.hosts.all)
             raise ModelInvalidRequestError(f"host must say which one is to download it: {names}")
-        on = await self._one_host(host) or self._core.hosts.all[0]
-        return await self._core.download(on, model, quantization, timeout_ms, on_progress)
+        return await self._core.download(named_host or first, model, quantization, timeout_ms, on_progress)
 
     async def warm_up(
         self,
