@@ -81,6 +81,11 @@ class ModelDetails(msgspec.Struct, frozen=True, kw_only=True):
         return cls(key=key, capabilities=can, told=frozenset(told), **more)
 
     @property
+    def state(self) -> Literal["loaded", "not_loaded", "unknown"]:
+        """Whether it is in memory; ``unknown`` where the listing does not tell."""
+        return "unknown" if self.loaded is None else "loaded" if self.loaded else "not_loaded"
+
+    @property
     def capabilities_source(self) -> Literal["server", "id"]:
         """Whether the server said anything of what it can do; which, is in ``told``."""
         return "server" if self.told else "id"

@@ -91,3 +91,9 @@ def test_what_is_no_listing(source: ListingSource, body: bytes) -> None:
 def test_who_greets(status: int, body: bytes, is_lm_studio: bool) -> None:
     """Only LM Studio's own greeting tells it from others."""
     assert greets(status, body) is is_lm_studio
+
+
+def test_the_state_is_a_word_of_its_own() -> None:
+    """Whether a model is in memory is told as a word, too; where the listing does not tell, as that."""
+    states = [ModelDetails(key="m", source="v1", loaded=loaded).state for loaded in (True, False, None)]
+    assert states == ["loaded", "not_loaded", "unknown"]

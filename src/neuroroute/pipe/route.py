@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable
 from functools import partial
-from typing import cast
 
 from neuroroute.errors import (
     AdapterClosedError,
@@ -74,22 +73,22 @@ def route(hosts: Hosts, tell: Tell) -> Layer:
         search = _Search(hosts, request)
         place = search.first()
         while place is not None:
-            reply: Reply | None = None
             try:
                 reply = await _while_up(request, place, send)
-                error = _answered_by_another(request, reply)
-            except LMStudioError as failure:
-                error = failure
-            following = None if error is None else search.after(error, place)
-            if error is None or following is None or (reply is not None and not following.has_it):
-                if reply is None and error is not None:
-                    raise error
-                return _accepted(hosts, place, request, cast("Reply", reply))
-            if reply is not None:
+            except LMStudioError as error:
+                failure, following = error, search.after(error, place)
+                if following is None:
+                    raise
+            else:
+                another = _answered_by_another(request, reply)
+                following = None if another is None else search.after(another, place)
+                if another is None or following is None or not following.has_it:
+                    return _accepted(hosts, place, request, reply)
                 reply.close()
+                failure = another
             request.failovers += 1
             to = following.host.name
-            tell(FailedOver(host=place.host.name, model=request.model, error=bare(error), to=to))
+            tell(FailedOver(host=place.host.name, model=request.model, error=bare(failure), to=to))
             place = following
         raise ModelUnavailableError("every host is drained", retryable=False, hint="End it with resume().")
 
