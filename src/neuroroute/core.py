@@ -121,7 +121,7 @@ class Core:
 
             self._transport = Transport(
                 api_token=self._settings.api_token,
-                tokens={host.url: host.settings.api_token for host in self.hosts.all if host.settings.api_token},
+                token_of=self.hosts.token_of,
                 tls=self._tls,
                 proxy=self._proxy,
                 max_response_bytes=self._max_response_bytes,

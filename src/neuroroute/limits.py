@@ -78,7 +78,7 @@ class Limit:
 
     def fire(self) -> None:
         """It passes now; may be called from another thread."""
-        if (task := self._task) is not None:
+        if (task := self._task) is not None and not task.get_loop().is_closed():
             self.due = -math.inf
             task.get_loop().call_soon_threadsafe(self.look)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -345,3 +346,44 @@ async def test_embeddings_are_made_where_the_texts_fit(lmstudio: Simulator) -> N
         async with LMStudioAdapter("nomic-embed", base_url=hosts) as adapter:
             result = await adapter.embed("word " * 200, strict=True)
     assert (result.host, result.notes) == (f"127.0.0.1:{second.port}", ())
+
+
+async def test_hosts_of_a_manager_have_their_tokens(lmstudio: Simulator, tmp_path: Path) -> None:
+    """The first request sends the token of a host that the configuration manager named."""
+    lmstudio.api_token = "sk-lm-one:1"
+    file = tmp_path / "hosts.toml"
+    file.write_text(f"[[hosts]]\nurl = '{lmstudio.url}'\napi_token = 'sk-lm-one:1'\n", "utf-8")
+    manager = SimpleNamespace(get=lambda key, default: str(file) if key == "LMSTUDIO_URL" else default)
+    app = SimpleNamespace(state=SimpleNamespace(config_manager=manager))
+    async with LMStudioAdapter("llama3", app=app) as adapter:
+        assert (await adapter.generate_completion("Hi")).text
+
+
+async def test_a_host_that_is_down_loads_nothing(pair: LMStudioAdapter, other: Simulator) -> None:
+    """load_model and unload_model pass over a host that is down, whatever it listed when it was up."""
+    await pair.check_hosts()
+    await other.__aexit__(None, None, None)
+    await pair.check_hosts()
+    assert (await pair.load_model()).host == "one"
+    assert await pair.unload_model() == ("llama3",)
+
+
+async def test_a_model_that_was_loaded_by_hand_is_asked_at_once(lmstudio: Simulator, clock: FakeClock) -> None:
+    """That a model was listed as not loaded holds nobody up for long, once it is."""
+    answered = asyncio.Event()
+    lmstudio.models[1].tools = False
+    async with Simulator(models=[SimulatedModel("m")]) as server:
+
+        async def wait(_: object) -> str:
+            await answered.wait()
+            return "yes"
+
+        server.script(wait)
+        async with LMStudioAdapter("m", base_url=server.url, clock=clock) as adapter:
+            await adapter.list_models()
+            server.load("m")
+            adapter._core.hosts.all[0].listings._listed_at = adapter._core.hosts.all[0].listings._asked_at = -math.inf
+            asked = [asyncio.create_task(adapter.generate_completion(str(number))) for number in range(3)]
+            await server.wait_for_requests(5)  # two listings, and three that wait for their answer side by side
+            answered.set()
+            await asyncio.gather(*asked)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from neuroroute.pipe.pace import HALF_LIFE_SECONDS, LONGEST_TROUBLE_SECONDS, Pace, Trouble
+from neuroroute.pipe.pace import HALF_LIFE_SECONDS, LONGEST_ASKED_SECONDS, LONGEST_TROUBLE_SECONDS, Pace, Trouble
 
 
 def test_a_pace_follows_the_last_answers() -> None:
@@ -31,12 +31,17 @@ def test_trouble_doubles_and_ends() -> None:
     """After a failure others are preferred for a second, then for two, up to half a minute; an answer ends it."""
     trouble = Trouble()
     assert not trouble.lasts(0)
+    now = 100.0
     for seconds in (1, 2, 4, 8, 16, 30, 30):
-        trouble.fails(100)
-        assert trouble.lasts(100 + seconds - 0.01)
-        assert not trouble.lasts(100 + seconds)
+        trouble.fails(now)
+        trouble.fails(now + 0.5)  # the same event
+        assert trouble.lasts(now + seconds - 0.01)
+        now += seconds
+        assert not trouble.lasts(now)
     assert seconds == LONGEST_TROUBLE_SECONDS
+    trouble.fails(now, at_least=1e9)
+    assert not trouble.lasts(now + LONGEST_ASKED_SECONDS)
     trouble.ends()
-    assert not trouble.lasts(100)
-    trouble.fails(100)
-    assert not trouble.lasts(101)
+    assert not trouble.lasts(now)
+    trouble.fails(now)
+    assert not trouble.lasts(now + 1)

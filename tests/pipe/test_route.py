@@ -6,6 +6,7 @@ import asyncio
 import math
 from typing import Any
 
+import msgspec
 import pytest
 
 from conftest import FakeClock
@@ -20,12 +21,14 @@ from neuroroute import (
     ModelInvalidRequestError,
     ModelNotFoundError,
     ModelRateLimitedError,
+    ModelTimeoutError,
     ModelUnavailableError,
     NetworkError,
     StreamInterruptedError,
 )
 from neuroroute.details import ModelDetails, ModelInstance, Surface
 from neuroroute.pipe.route import _judged, elsewhere
+from neuroroute.wire.endpoints import NATIVE
 
 NOT_LOADED = listed()
 
@@ -270,7 +273,10 @@ async def test_a_larger_fleet_is_no_less_patient(clock: FakeClock, count: int) -
 async def test_a_host_that_answers_with_another_model_is_left(clock: FakeClock) -> None:
     """An answer by another model is not taken while a host has the right one; where none has, it is told as ever."""
     answered = b'{"choices":[{"message":{"content":"no"},"finish_reason":"stop"}],"model":"other"}'
-    pair = await fleet(clock, {"wrong": answers, "right": answers})
+    other = listed(ModelInstance(id="other"), key="other")
+    pair = await fleet(
+        clock, {"wrong": answers, "right": answers}, {"wrong": [LOADED, other], "right": [LOADED, other]}
+    )
     pair.answers["wrong"] = answered
     for number in range(10):
         assert (await pair.ask(str(number))).host == "right"
@@ -407,3 +413,45 @@ async def test_who_waits_for_a_slot_of_a_drained_host_goes_elsewhere(clock: Fake
     goes_on.set()
     hosts = sorted(reply.host for reply in await asyncio.gather(*asked))
     assert hosts == ["a"] * 4 + ["b"] * 2
+
+
+async def test_a_name_that_is_not_listed_is_another_name_of_the_model(clock: FakeClock) -> None:
+    """A server that answers under a name of its own is not left for another that does the same."""
+    pair = await fleet(clock, {"a": answers, "b": answers})
+    for name in ("a", "b"):
+        pair.answers[name] = b'{"choices":[{"message":{"content":"yes"},"finish_reason":"stop"}],"model":"/m.gguf"}'
+    replies = [await pair.ask(str(number)) for number in range(4)]
+    assert ([reply.attempts for reply in replies], pair.asked.total()) == ([1, 1, 1, 1], 4)
+
+
+async def test_a_host_that_hangs_over_a_load_is_left(clock: FakeClock) -> None:
+    """A host that is asked to load the model and does not answer comes after others, as after any failure."""
+
+    async def hang(_: object) -> None:
+        await asyncio.Event().wait()
+
+    pair = await fleet(clock, {"a": hang, "b": answers}, {"a": [NOT_LOADED], "b": [NOT_LOADED]})
+    pair.hosts.all[1].trouble.fails(clock.now)  # so that a is asked first
+    with pytest.raises(ModelTimeoutError):
+        await pair.ask(timeout_ms=10.0, max_retries=0)
+    assert not pair.hosts.all[0].is_loading
+    pair.hosts.all[1].trouble.ends()
+    assert (await pair.ask("another", timeout_ms=50.0)).host == "b"
+
+
+async def test_settings_of_reasoning_are_those_of_the_host(clock: FakeClock) -> None:
+    """What one host was sent for ``reasoning`` is not what the next is: each has its own words for it."""
+
+    def thinking(*settings: str) -> list[Any]:
+        return [msgspec.structs.replace(LOADED, reasoning_options=settings)]
+
+    pair = await fleet(
+        clock, {"a": fails(), "b": answers}, {"a": thinking("off", "low", "medium"), "b": thinking("on")}
+    )
+    pair.answers["b"] = b'{"model_instance_id":"m","output":[{"type":"message","content":"yes"}],"stats":{}}'
+    pair.hosts.all[1].trouble.fails(clock.now)
+    made = request("Hi", reasoning="on")
+    made.endpoint = NATIVE
+    pair.hosts.assign(made)
+    assert (await pair.send(made)).host == "b"
+    assert made.options["reasoning"] == "on"

@@ -10,6 +10,7 @@ from neuroroute.errors import (
     ConfigurationError,
     LMStudioError,
     ModelNotFoundError,
+    ModelTimeoutError,
     ModelUnavailableError,
     NetworkError,
 )
@@ -39,11 +40,15 @@ async def load(
             return await lifecycle.load(asked, config, timeout_ms, on_progress)
         except _OF_ONE_HOST as error:
             failures.append(error)
+        except ModelTimeoutError as error:
+            if not error.retryable:  # of the load itself
+                raise
+            failures.append(error)
     raise next((error for error in failures if isinstance(error, ModelUnavailableError)), failures[0])
 
 
 async def unload(lifecycles: Sequence[Lifecycle], models: Sequence[ModelDetails], asked: str) -> tuple[str, ...]:
-    """Has a model taken out of memory wherever it is; on every host that can be reached, whatever others say.
+    """Has a model taken out of memory wherever it is; on every host that is not down, whatever others say.
 
     Args:
         lifecycles: of all hosts.

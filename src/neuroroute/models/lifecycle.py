@@ -72,9 +72,9 @@ class Lifecycle:
         return replace(loaded, notes=notes)
 
     def has_loaded(self, asked: str) -> bool:
-        """Whether the host last listed the model, or this copy of it, as in memory."""
+        """Whether the host is up, and last listed the model, or this copy of it, as in memory."""
         details = self._host.details(asked)
-        if details is None or not details.loaded:
+        if details is None or not details.loaded or self._host.down:
             return False
         return same_model(asked, details.key) or any(one.id == asked for one in details.instances)
 

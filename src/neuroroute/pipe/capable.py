@@ -77,9 +77,14 @@ def capable(hosts: Hosts, clock: Clock) -> Layer:
 
     async def checked(request: ChatRequest, send: Send, needs: Collection[Capability]) -> Reply:
         details = await listed(request, hosts.model(request))
+        setting, body = request.options["reasoning"], request.body
         if details is not None:
             _check(request, details, needs)
-        return await send(request)
+        try:
+            return await send(request)
+        finally:  # another host may list other settings
+            if request.options["reasoning"] != setting:
+                request.options["reasoning"], request.body = setting, body
 
     async def listed(request: ChatRequest, model: HostedModel) -> ModelDetails | None:
         if model.details is None and clock.monotonic() >= model.ask_details_at:

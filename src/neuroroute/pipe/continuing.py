@@ -148,6 +148,6 @@ class ContinuedReply:
             if options["max_tokens"] < 1:
                 return None
         messages = [*request.messages, AssistantMessage(content=text), UserMessage(content=GO_ON)]
-        follow_up = replace(request, messages=messages, options=options, failures=[], limits=[], spent=0.0)
+        follow_up = replace(request, messages=messages, options=options, failures=[], failovers=0, limits=[], spent=0.0)
         follow_up.encode()
         return follow_up

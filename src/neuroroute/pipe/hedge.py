@@ -46,6 +46,8 @@ def hedge(hosts: Hosts, tell: Tell) -> Layer:
 def _has_room(hosts: Hosts, request: ChatRequest) -> bool:
     """Whether a second request would be sent, to another host if there is one, and not only wait or be refused."""
     first = hosts.model(request)
+    if first.absent:  # it is being loaded, and a second load would not be sooner
+        return False
     place = hosts.choose(request, [first]) or first
     return not place.breaker.refuses and place.gate.taken < place.gate.slots
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from functools import partial
 
@@ -37,8 +36,8 @@ class Host:
         self.trouble = Trouble()
         self.loading = 0
         """How many loads are under way that were asked for here."""
-        self.loads_until = -math.inf
-        """Until when it may load a model that a request waits for."""
+        self.kept_waiting = False
+        """It was slow to list its models, and is not waited for again."""
         self._waiting: set[Limit] = set()
         self.has_listed = False
         """What it lists is known."""
@@ -80,7 +79,7 @@ class Host:
     @property
     def is_loading(self) -> bool:
         """Whether it is known to load a model: asked to, or seen to do so for a request that waits."""
-        return self.loading > 0 or self.policy.clock.monotonic() < self.loads_until
+        return self.loading > 0 or any(model.was_seen_loading for model in self._models.values())
 
     @property
     def models(self) -> tuple[HostedModel, ...]:

@@ -87,6 +87,8 @@ class HostedModel:
     def learn(self, details: ModelDetails) -> None:
         """Takes over what the server lists of it."""
         self.details, self.absent = details, details.loaded is False
+        if not self.absent:
+            self._is_loaded()
         instances = [instance for instance in details.instances if instance.id == self.name] or details.instances
         if not instances:
             return
@@ -126,13 +128,18 @@ class HostedModel:
         return self.host.details(self.name) is not None
 
     @property
-    def is_loading(self) -> bool:
-        """Whether a load of it is known to be under way, so that no other need be begun."""
+    def was_seen_loading(self) -> bool:
+        """Whether the server said that it loads it, and may still do so; then its host may be slow, and is not down."""
         return self._loads_until > self.host.policy.clock.monotonic()
 
+    @property
+    def is_loading(self) -> bool:
+        """Whether a load of it is taken to be under way, so that no other need be begun."""
+        return any(not first.done() for first in self._first_requests.values()) or self.was_seen_loading
+
     def seen_loading(self, milliseconds: float) -> None:
-        """It was seen to load, and may do so for so long; its host may be slow meanwhile, and is not down."""
-        self._loads_until = self.host.loads_until = self.host.policy.clock.monotonic() + milliseconds / 1000
+        """It was seen to load, and may do so for so long."""
+        self._loads_until = self.host.policy.clock.monotonic() + milliseconds / 1000
 
     def load_under_way(self) -> asyncio.Task[Any] | None:
         """The load that was asked for and is under way."""
@@ -141,7 +148,8 @@ class HostedModel:
 
     def first_request(self) -> asyncio.Future[None] | None:
         """Of a model that is not loaded: done when the request that has it loaded is over."""
-        return self._first_requests.get(asyncio.get_running_loop())
+        first = self._first_requests.get(asyncio.get_running_loop())
+        return None if first is None or first.done() else first
 
     def begin_first_request(self) -> Callable[[], None]:
         """The others wait for this one, so that the server does not load it once for each; gives what ends that."""
@@ -149,10 +157,18 @@ class HostedModel:
         first = self._first_requests[loop] = loop.create_future()
 
         def end() -> None:
-            del self._first_requests[loop]
-            first.set_result(None)
+            if self._first_requests.get(loop) is first:
+                del self._first_requests[loop]
+            _end(first)
 
         return end
+
+    def _is_loaded(self) -> None:
+        """Nobody need wait for the first request any more."""
+        self.absent = False
+        for loop, first in list(self._first_requests.items()):
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(_end, first)
 
     def fails(self, error: LMStudioError) -> None:
         """It failed a request: for a while others are preferred, and to its whole host where nobody answered."""
@@ -193,3 +209,8 @@ class HostedModel:
                 act(gate)
             elif not loop.is_closed():
                 loop.call_soon_threadsafe(act, gate)
+
+
+def _end(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)

@@ -20,7 +20,9 @@ from neuroroute.pipe.policies import HostPolicy
 from neuroroute.requests import ChatRequest
 
 SLOW_LISTING_SECONDS = 0.25
-"""How long other hosts may take to list their models, once one has."""
+"""How long other hosts may take to list their models, once one has ..."""
+NEW_LISTING_SECONDS = 1.0
+"""... and one of which nothing is known yet, the first time."""
 
 
 class Hosts:
@@ -53,6 +55,11 @@ class Hosts:
             host = self._hosts[settings.url] = Host(settings, self.policy, self._places.changed)
         return host
 
+    def token_of(self, url: str) -> str | None:
+        """The token of the host at this base URL, if it has one of its own."""
+        host = self._hosts.get(url)
+        return None if host is None else host.settings.api_token
+
     def of(self, request: ChatRequest) -> Host:
         """The host that a request goes to."""
         return self._hosts[request.url]
@@ -79,7 +86,7 @@ class Hosts:
         tiers = self._places.of(model)
         hosts = dict.fromkeys(place.host for tier in tiers for place in tier.places) if tiers else self.all
         loaded = {place.host for place in self.places(model) if place.loaded}
-        return sorted(hosts, key=lambda host: (host not in loaded, host.loaded_models))
+        return sorted(hosts, key=lambda host: (host.down, host not in loaded, host.loaded_models))
 
     def only_place(self, model: str) -> HostedModel | None:
         """The place where a model may be asked; None where there are several, or none."""
@@ -120,7 +127,7 @@ class Hosts:
         for tier in tiers:
             if last is not None and last in tier.members and fit(last) and has_free_slot(last):
                 return last
-            among, price = (tier.places, cost) if not tier.loads else (to_load_on(tier.places, can), price_of_loading)
+            among, price = (tier.places, cost) if not tier.loads else (to_load_on(tier.places, fit), price_of_loading)
             for which in (fit, can):
                 if (place := best(among, price, which, self.policy.random)) is not None:
                     return place
@@ -151,8 +158,12 @@ class Hosts:
             _, pending = await asyncio.wait(asked.values(), return_when=asyncio.FIRST_COMPLETED)
             while pending and not any(_has_told(task) for task in asked.values()):
                 _, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
-            if pending:
-                _, pending = await asyncio.wait(pending, timeout=SLOW_LISTING_SECONDS)
+            late = [host for host in there if asked[host] in pending]
+            if late:
+                new = any(not (host.has_listed or host.kept_waiting) for host in late)
+                _, pending = await asyncio.wait(pending, timeout=NEW_LISTING_SECONDS if new else SLOW_LISTING_SECONDS)
+                for host in late:
+                    host.kept_waiting = asked[host] in pending
         finally:
             for task in asked.values():
                 task.cancel()  # the listing itself goes on

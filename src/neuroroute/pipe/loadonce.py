@@ -8,11 +8,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable
 
-from neuroroute.errors import LMStudioError, is_loading
 from neuroroute.pipe.hostedmodel import HostedModel
 from neuroroute.pipe.hosts import Hosts
 from neuroroute.pipe.reply import Layer, Reply, Send
 from neuroroute.requests import ChatRequest
+
+LOOK_AGAIN_SECONDS = 1.0
+"""How long what was listed is taken for true while requests wait."""
 
 
 def loadonce(hosts: Hosts) -> Layer:
@@ -23,20 +25,21 @@ def loadonce(hosts: Hosts) -> Layer:
         return loaded(request, send, model) if model.absent else send(request)
 
     async def loaded(request: ChatRequest, send: Send, model: HostedModel) -> Reply:
-        while model.absent and (load := model.load_under_way() or model.first_request()) is not None:
-            request.wait_for_loading()
-            await asyncio.wait((load,))
+        while model.absent:
+            load, first = model.load_under_way(), model.first_request()
+            if load is not None:
+                request.wait_for_loading()
+            elif first is not None:
+                model.host.listings.ask(LOOK_AGAIN_SECONDS)  # it may have been loaded by hand since
+            else:
+                break
+            await asyncio.wait([one for one in (load, first) if one is not None], return_when=asyncio.FIRST_COMPLETED)
         if not model.absent:
             return await send(request)
         end = model.begin_first_request()
-        model.seen_loading(request.options["model_loading_timeout_ms"])
         try:
             reply = await send(request)
             model.answers()
-        except LMStudioError as error:
-            if not is_loading(error):
-                model.seen_loading(0.0)
-            raise
         finally:
             end()
         return reply

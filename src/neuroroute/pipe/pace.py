@@ -12,6 +12,8 @@ _LEARNING = 0.2
 
 FIRST_TROUBLE_SECONDS = 1.0
 LONGEST_TROUBLE_SECONDS = 30.0
+LONGEST_ASKED_SECONDS = 300.0
+"""However much later ``Retry-After`` says."""
 
 
 class Pace:
@@ -47,10 +49,15 @@ class Trouble:
         self._until = -math.inf
 
     def fails(self, now: float, at_least: float = 0.0) -> None:
-        """It failed, and asked to be left alone for at least so many seconds."""
-        wait = FIRST_TROUBLE_SECONDS * 2.0 ** min(self._failures, 16)
+        """It failed, and asked to be left alone for at least so many seconds.
+
+        What fails while others are preferred already is the same event.
+        """
+        if self.lasts(now) and not at_least:
+            return
+        wait = min(FIRST_TROUBLE_SECONDS * 2.0 ** min(self._failures, 16), LONGEST_TROUBLE_SECONDS)
         self._failures += 1
-        self._until = max(self._until, now + max(min(wait, LONGEST_TROUBLE_SECONDS), at_least))
+        self._until = max(self._until, now + max(wait, min(at_least, LONGEST_ASKED_SECONDS)))
 
     def ends(self) -> None:
         """It answered."""

@@ -80,7 +80,7 @@ def route(hosts: Hosts, tell: Tell) -> Layer:
                 if following is None:
                     raise
             else:
-                another = _answered_by_another(request, reply)
+                another = _answered_by_another(request, place, reply)
                 following = None if another is None else search.after(another, place)
                 if another is None or following is None or not following.has_it:
                     return _accepted(hosts, place, request, reply)
@@ -120,7 +120,7 @@ class _Search:
             return None
         if is_loading(error):
             place.seen_loading(self._request.options["model_loading_timeout_ms"])
-        elif not isinstance(error, _NO_TROUBLE):
+        elif not (isinstance(error, _NO_TROUBLE) or place.host.draining):
             place.fails(error)
         self._tried += (place, *self._no_better(error, place))
         following = self._choose()
@@ -152,10 +152,12 @@ async def _seek(hosts: Hosts, request: ChatRequest) -> None:
         named(models, request.model)
 
 
-def _answered_by_another(request: ChatRequest, reply: Reply) -> LMStudioError | None:
-    """What to say of a host that answers with another model than the one that was asked."""
+def _answered_by_another(request: ChatRequest, place: HostedModel, reply: Reply) -> LMStudioError | None:
+    """What to say of a host that answers with another of its models; some answer under names that they do not list."""
     note = request.different_model(reply.answer.model)
-    return None if note is None else ModelNotFoundError(note.message)
+    if note is None or place.host.details(reply.answer.model) in (None, place.host.details(request.model)):
+        return None
+    return ModelNotFoundError(note.message)
 
 
 def _accepted(hosts: Hosts, place: HostedModel, request: ChatRequest, reply: Reply) -> Reply:

@@ -7,7 +7,7 @@ import io
 import ssl
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from importlib.metadata import version
 
 import aiohttp
@@ -75,7 +75,7 @@ class Transport:
         self,
         *,
         api_token: str | None = None,
-        tokens: Mapping[str, str] | None = None,
+        token_of: Callable[[str], str | None] | None = None,
         tls: ssl.SSLContext | None = None,
         proxy: str | None = None,
         max_response_bytes: int = 64 << 20,
@@ -91,7 +91,7 @@ class Transport:
         self.pools = Pools(headers, tls)
         self._proxy = proxy
         self._max_bytes = max_response_bytes
-        self._tokens = tokens or {}
+        self._token_of = token_of
         self._targets: dict[tuple[str, str], tuple[URL, dict[str, str] | None]] = {}
         self._timeouts: dict[float, aiohttp.ClientTimeout] = {}
 
@@ -231,7 +231,7 @@ class Transport:
 
     def _authorization(self, host_url: str) -> dict[str, str] | None:
         """The header of a host that has a token of its own."""
-        token = self._tokens.get(host_url)
+        token = None if self._token_of is None else self._token_of(host_url)
         return None if token is None else {"Authorization": f"Bearer {token}"}
 
     async def _body(self, response: aiohttp.ClientResponse) -> bytes:
