@@ -13,13 +13,11 @@ import time
 from pathlib import Path
 from random import Random
 from statistics import median
-from typing import Any
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
 
-from fleet.fleets import Fleet, request  # noqa: E402
-from virtualtime import VirtualLoop  # noqa: E402
+from fleet.fleets import Fleet, request, under_load  # noqa: E402
 
 HOSTS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 CHOICES = 2000
@@ -56,42 +54,15 @@ def costs(count: int) -> tuple[float, float]:
     return asyncio.run(measured())
 
 
-def latencies(means: dict[str, float], per_second: float) -> tuple[list[float], Fleet]:
-    """Of requests that come at random, sorted; and who was asked."""
-
-    async def load() -> tuple[list[float], Fleet]:
-        random, loop = Random(1), asyncio.get_running_loop()
-
-        def serve(mean: float) -> Any:
-            return lambda _: asyncio.sleep(random.gammavariate(4, mean / 4))
-
-        fleet = await Fleet({name: serve(mean) for name, mean in means.items()}).listed()
-        taken: list[float] = []
-
-        async def one(number: int) -> None:
-            began = loop.time()
-            await fleet.ask(f"{number}", timeout_ms=3_600_000.0)
-            taken.append(loop.time() - began)
-
-        async with asyncio.TaskGroup() as tasks:
-            for number in range(REQUESTS):
-                await asyncio.sleep(random.expovariate(per_second))
-                tasks.create_task(one(number))
-        return sorted(taken), fleet
-
-    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
-        return runner.run(load())
-
-
 def beside_a_slow_host() -> list[tuple[float, int, float, float, float]]:
     """Load, how many times slower, p99 without and with the slow host, and its share."""
     rows: list[tuple[float, int, float, float, float]] = []
     fast = {f"fast{number}": 1.0 for number in range(FAST)}
     for load in LOADS:
         rate = load * FAST * 4
-        without, _ = latencies(fast, rate)
+        without, _ = under_load(fast, rate, REQUESTS)
         for slower in SLOWER:
-            beside, fleet = latencies({**fast, "slow": float(slower)}, rate)
+            beside, fleet = under_load({**fast, "slow": float(slower)}, rate, REQUESTS)
             at = int(REQUESTS * 0.99)
             rows.append((load, slower, without[at], beside[at], fleet.asked["slow"] / REQUESTS))
     return rows

@@ -145,20 +145,20 @@ class Core:
         if resolved is None or self.health.unseen:
             began = time.monotonic()
             resolved = await self.settings(request.options["timeout_ms"])
-            if request.options["timeout_ms"] is None:
-                request.options["timeout_ms"] = resolved.timeout_ms
-            if self.health.unseen:
-                await self._first_look(request)
+            await self._first_look(request, request.options["timeout_ms"] or resolved.timeout_ms)
             request.spent = time.monotonic() - began
+        if request.options["timeout_ms"] is None:
+            request.options["timeout_ms"] = resolved.timeout_ms
         if len(self.hosts.all) > 1:
             self.health.look_soon()
         self.hosts.assign(request)
-        if request.options["timeout_ms"] is None:
-            request.options["timeout_ms"] = resolved.timeout_ms
         return await self._send(request)
 
-    async def _first_look(self, request: ChatRequest) -> None:
-        within = min(FIRST_LOOK_SECONDS, request.options["timeout_ms"] / 4000)
+    async def _first_look(self, request: ChatRequest, timeout_ms: float) -> None:
+        """Waits until it is known what the hosts have, where that is not known yet; not for long, and in good time."""
+        if not self.health.unseen:
+            return
+        within = min(FIRST_LOOK_SECONDS, timeout_ms / 4000)
         await self.health.first_look(lambda: self.hosts.is_loaded(request.model), within)
         if request.closings != self.transport.pools.closings():
             raise AdapterClosedError("the adapter was closed meanwhile")

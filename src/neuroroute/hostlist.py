@@ -54,11 +54,14 @@ def read_hosts(value: HostList, name: str, environ: Mapping[str, str]) -> tuple[
     Raises:
         ConfigurationError: names what is wrong, and what would be right.
     """
-    given, name = _given(value, name, environ)
+    path = _path(value)
+    given = _given(value, name) if path is None else [*read_hosts_file(path, environ)]
+    if path is not None:
+        name = f"{path}: hosts"
     if not given:
         raise ConfigurationError(f"{name} lists no host; it must list at least one, {_EXAMPLE}")
-    alone = len(given) == 1 and ": " not in name  # the only one of a file is one of a list
-    hosts = tuple(_checked(host, name if alone else f"{name}[{at}]") for at, host in enumerate(given))
+    several = len(given) > 1 or path is not None
+    hosts = tuple(_checked(host, f"{name}[{at}]" if several else name) for at, host in enumerate(given))
     for what in ("url", "name"):
         told = [getattr(host, what) for host in hosts]
         if (twice := next((one for one in told if told.count(one) > 1), None)) is not None:
@@ -66,11 +69,17 @@ def read_hosts(value: HostList, name: str, environ: Mapping[str, str]) -> tuple[
     return hosts
 
 
-def _given(value: Any, name: str, environ: Mapping[str, str]) -> tuple[list[Any], str]:
-    """The hosts as they were written, and what to call their list in errors."""
-    if isinstance(value, os.PathLike) or _is_file(value):
-        path = Path(value.strip() if isinstance(value, str) else cast("os.PathLike[str]", value))
-        return [*read_hosts_file(path, environ)], f"{path}: hosts"
+def _path(value: Any) -> Path | None:
+    """The hosts file that is named, if one is."""
+    if isinstance(value, os.PathLike):
+        return Path(cast("os.PathLike[str]", value))
+    if isinstance(value, str) and "," not in value and value.strip().lower().endswith(".toml"):
+        return Path(value.strip())
+    return None
+
+
+def _given(value: Any, name: str) -> list[Any]:
+    """The hosts as they were written."""
     given: list[Any] = [value]
     if isinstance(value, str) and "," in value:
         given = [part.strip() for part in value.split(",") if part.strip()]
@@ -79,14 +88,10 @@ def _given(value: Any, name: str, environ: Mapping[str, str]) -> tuple[list[Any]
     elif not isinstance(value, (str, HostSettings)):
         kind = type(value).__name__
         raise ConfigurationError(f"{name} is a {kind}; it must be an address, or a list of them, {_EXAMPLE}")
-    if (file := next(filter(_is_file, given), None)) is not None:
+    if (file := next(filter(_path, given), None)) is not None:
         hint = "Name the file alone, and put the addresses into it."
-        raise ConfigurationError(f"{name} has the file {file!r} among others", hint=hint)
-    return given, name
-
-
-def _is_file(value: Any) -> bool:
-    return isinstance(value, str) and "," not in value and value.strip().lower().endswith(".toml")
+        raise ConfigurationError(f"{name} has the file {str(file)!r} among others", hint=hint)
+    return given
 
 
 def _checked(host: Any, name: str) -> HostSettings:

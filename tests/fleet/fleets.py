@@ -27,7 +27,7 @@ from neuroroute.pipe.route import route
 from neuroroute.pipe.transport import WholeReply
 from neuroroute.requests import ChatRequest
 from neuroroute.wire.endpoints import CHAT
-from virtualtime import LoopClock
+from virtualtime import LoopClock, VirtualLoop
 
 ANSWER = b'{"choices":[{"message":{"role":"assistant","content":"yes"},"finish_reason":"stop"}],"model":"m"}'
 
@@ -118,3 +118,36 @@ def request(text: str = "?", model: str = "m", **options: Any) -> ChatRequest:
     )
     made.encode()
     return made
+
+
+def under_load(means: Mapping[str, float], per_second: float, requests: int) -> tuple[list[float], Fleet]:
+    """What so many requests that come at random take, sorted, in a time that jumps.
+
+    Args:
+        means: of each host, how long its answers take in the mean (seconds); some take three times as long.
+        per_second: how many requests come.
+        requests: how many there are.
+    """
+
+    async def load() -> tuple[list[float], Fleet]:
+        random, loop = Random(1), asyncio.get_running_loop()
+
+        def takes(mean: float) -> Serve:
+            return lambda _: asyncio.sleep(random.gammavariate(4, mean / 4))
+
+        fleet = await Fleet({name: takes(mean) for name, mean in means.items()}).listed()
+        latencies: list[float] = []
+
+        async def one(number: int) -> None:
+            began = loop.time()
+            await fleet.ask(f"{number}", timeout_ms=3_600_000.0)
+            latencies.append(loop.time() - began)
+
+        async with asyncio.TaskGroup() as tasks:
+            for number in range(requests):
+                await asyncio.sleep(random.expovariate(per_second))
+                tasks.create_task(one(number))
+        return sorted(latencies), fleet
+
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        return runner.run(load())

@@ -368,22 +368,23 @@ async def test_a_host_that_is_down_loads_nothing(pair: LMStudioAdapter, other: S
     assert await pair.unload_model() == ("llama3",)
 
 
-async def test_a_model_that_was_loaded_by_hand_is_asked_at_once(lmstudio: Simulator, clock: FakeClock) -> None:
-    """That a model was listed as not loaded holds nobody up for long, once it is."""
+async def test_a_model_that_was_loaded_by_hand_is_asked_at_once(clock: FakeClock) -> None:
+    """That a model was listed as not loaded holds nobody up for long, once it is: all are asked side by side."""
     answered = asyncio.Event()
-    lmstudio.models[1].tools = False
+
+    async def wait(_: object) -> str:
+        await answered.wait()
+        return "yes"
+
     async with Simulator(models=[SimulatedModel("m")]) as server:
-
-        async def wait(_: object) -> str:
-            await answered.wait()
-            return "yes"
-
         server.script(wait)
         async with LMStudioAdapter("m", base_url=server.url, clock=clock) as adapter:
             await adapter.list_models()
             server.load("m")
-            adapter._core.hosts.all[0].listings._listed_at = adapter._core.hosts.all[0].listings._asked_at = -math.inf
+            listings = adapter._core.hosts.all[0].listings
+            listings._listed_at = listings._asked_at = -math.inf
             asked = [asyncio.create_task(adapter.generate_completion(str(number))) for number in range(3)]
-            await server.wait_for_requests(5)  # two listings, and three that wait for their answer side by side
+            await server.wait_for_requests(5)  # two listings, and the three; while none of them has its answer
+            assert (len(chats(server)), [task.done() for task in asked]) == (3, [False] * 3)
             answered.set()
-            await asyncio.gather(*asked)
+            assert [response.text for response in await asyncio.gather(*asked)] == ["yes"] * 3

@@ -2,47 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
-from random import Random
-
 import pytest
 
-from fleet.fleets import Fleet, Serve
-from virtualtime import VirtualLoop
+from fleet.fleets import under_load
 
 REQUESTS = 10_000
-
-
-def takes(mean: float, random: Random) -> Serve:
-    """Answers take this long in the mean, some three times as long."""
-
-    async def serve(_: object) -> None:
-        await asyncio.sleep(random.gammavariate(4, mean / 4))
-
-    return serve
-
-
-def under_load(means: dict[str, float], per_second: float) -> tuple[list[float], Fleet]:
-    """Latencies, sorted, of requests that come at random."""
-
-    async def load() -> tuple[list[float], Fleet]:
-        random, loop = Random(1), asyncio.get_running_loop()
-        fleet = await Fleet({name: takes(mean, random) for name, mean in means.items()}).listed()
-        latencies: list[float] = []
-
-        async def one(number: int) -> None:
-            began = loop.time()
-            await fleet.ask(f"{number}", timeout_ms=600_000.0)
-            latencies.append(loop.time() - began)
-
-        async with asyncio.TaskGroup() as tasks:
-            for number in range(REQUESTS):
-                await asyncio.sleep(random.expovariate(per_second))
-                tasks.create_task(one(number))
-        return sorted(latencies), fleet
-
-    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
-        return runner.run(load())
 
 
 @pytest.mark.parametrize("utilisation", [0.3, 0.85])
@@ -50,8 +14,8 @@ def test_one_slow_host_of_eight_does_not_slow_the_others(utilisation: float) -> 
     """With a tenth host-speed among eight, p99 over 10,000 requests stays within 1.5 of that without it."""
     seven = {f"fast{number}": 1.0 for number in range(7)}
     rate = utilisation * 7 * 4
-    without, _ = under_load(seven, rate)
-    beside, fleet = under_load({**seven, "slow": 10.0}, rate)
+    without, _ = under_load(seven, rate, REQUESTS)
+    beside, fleet = under_load({**seven, "slow": 10.0}, rate, REQUESTS)
     p99 = int(REQUESTS * 0.99)
     assert beside[p99] <= 1.5 * without[p99]
     assert 0 < fleet.asked["slow"] < REQUESTS / 100  # tried now and then, so that it would be seen to be fast again
@@ -60,7 +24,7 @@ def test_one_slow_host_of_eight_does_not_slow_the_others(utilisation: float) -> 
 def test_shares_follow_speed() -> None:
     """When all are busy, a host that is twice as fast answers twice as many."""
     means = {"a": 1.0, "b": 1.0, "c": 0.5, "d": 0.25}
-    _, fleet = under_load(means, per_second=0.98 * 4 * sum(1 / mean for mean in means.values()))
+    _, fleet = under_load(means, 0.98 * 4 * sum(1 / mean for mean in means.values()), REQUESTS)
     whole = sum(1 / mean for mean in means.values())
     for name, mean in means.items():
         assert fleet.asked[name] / REQUESTS == pytest.approx(1 / mean / whole, rel=0.15)

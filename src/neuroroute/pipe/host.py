@@ -133,10 +133,9 @@ class Host:
         self._go("down", value=False)
 
     def answers(self) -> None:
-        """It answered a request, which proves that it is up."""
-        if self.down:
-            self.failure = None
-            self._go("down", value=False)
+        """It answered something, which proves that it is up."""
+        self.failure = None
+        self._go("down", value=False)
 
     def not_seen(self, failure: LMStudioError, *, down: bool) -> None:
         """It was looked at in vain."""
@@ -158,17 +157,16 @@ class Host:
             return
         setattr(self, what, value)
         self._changed()
-        self.policy.tell(HostChanged(host=self.name, model="", before=before, after=self.state))
+        if self.state != before:
+            self.policy.tell(HostChanged(host=self.name, model="", before=before, after=self.state))
 
     def _listed(self, models: list[ModelDetails]) -> None:
-        before, known_already = self.state, self.has_listed and models == self.listings.last
+        is_news = not self.has_listed or models != self.listings.last
         for known in self._models.values():
             if (found := next((model for model in models if model.answers_to(known.name)), None)) is not None:
                 known.learn(found)
         self.trouble.ends()
-        if known_already and not self.down:
-            return
-        self.has_listed, self.down = True, False
-        self._changed()
-        if before == "down":
-            self.policy.tell(HostChanged(host=self.name, model="", before=before, after=self.state))
+        if is_news:
+            self.has_listed = True
+            self._changed()
+        self.answers()

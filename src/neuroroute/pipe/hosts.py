@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection, Sequence
 from functools import partial
-from typing import cast
 
 from neuroroute.details import ModelDetails, merged
 from neuroroute.errors import LMStudioError
@@ -122,8 +121,8 @@ class Hosts:
             return can(place) and not place.in_trouble(now)
 
         tiers = self._places.of(request.model)
-        if suits is not None and any(map(suits, self.places(request.model))):
-            tiers = only(tiers, suits)
+        if suits is not None:
+            tiers = only(tiers, suits) or tiers
         for tier in tiers:
             if last is not None and last in tier.members and fit(last) and has_free_slot(last):
                 return last
@@ -153,10 +152,10 @@ class Hosts:
         if len(self.all) == 1:
             return await self.all[0].listings.models(max_age=max_age)
         there = [host for host in self.all if not (host.down or host.draining)] or [*self.all]
-        asked = {host: asyncio.ensure_future(host.listings.models(max_age=max_age)) for host in there}
+        asked = {host: asyncio.ensure_future(_listing(host, max_age)) for host in there}
+        pending = set(asked.values())
         try:
-            _, pending = await asyncio.wait(asked.values(), return_when=asyncio.FIRST_COMPLETED)
-            while pending and not any(_has_told(task) for task in asked.values()):
+            while pending and not any(task.done() and isinstance(task.result(), list) for task in asked.values()):
                 _, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
             late = [host for host in there if asked[host] in pending]
             if late:
@@ -167,18 +166,18 @@ class Hosts:
         finally:
             for task in asked.values():
                 task.cancel()  # the listing itself goes on
-        told = {host: task.result() for host, task in asked.items() if _has_told(task)}
-        for host, task in asked.items():
-            if task.done() and not task.cancelled() and (error := task.exception()) is not None:
-                host.not_seen(cast("LMStudioError", error), down=False)
-        if not told:
-            raise cast("LMStudioError", there[0].failure)
-        told |= {host: host.listings.last for host in there if asked[host] in pending and host.has_listed}
+        told = {host: host.listings.last for host in there if asked[host] in pending and host.has_listed}
+        failures: list[LMStudioError] = []
+        for host in there:
+            if asked[host] not in pending:
+                listing = asked[host].result()
+                if isinstance(listing, LMStudioError):
+                    failures.append(listing)
+                else:
+                    told[host] = listing
+        if len(failures) == len(there):
+            raise failures[0]
         return merged({host.name: told[host] for host in there if host in told})
-
-    def refuse(self, request: ChatRequest) -> bool:
-        """Whether every place would refuse the request now."""
-        return self.refuses(request.model)
 
     def refuses(self, model: str) -> bool:
         """Whether every place of a model would refuse a request now."""
@@ -200,15 +199,10 @@ class Hosts:
         return soonest
 
 
-def _has_told(task: asyncio.Future[list[ModelDetails]]) -> bool:
-    """Whether a host has listed its models.
-
-    Raises:
-        BaseException: what is no failure of the host.
-    """
-    if not task.done() or task.cancelled():
-        return False
-    error = task.exception()
-    if error is not None and not isinstance(error, LMStudioError):
-        raise error
-    return error is None
+async def _listing(host: Host, max_age: float) -> list[ModelDetails] | LMStudioError:
+    """What a host lists, or why it does not."""
+    try:
+        return await host.listings.models(max_age=max_age)
+    except LMStudioError as error:
+        host.not_seen(error, down=False)
+        return error

@@ -111,7 +111,7 @@ def _was_sent(error: LMStudioError) -> bool:
 
 def _barred(hosts: Hosts, request: ChatRequest, error: LMStudioError) -> str | None:
     """Why the host gets no retry; None: it gets one, and it is paid for."""
-    if hosts.refuse(request):
+    if hosts.refuses(request.model):
         return "too many of the last requests failed"
     # One load for all who missed the model: that each of them asks again does not bury the host.
     if not (is_loading(error) or request.reloaded) and not hosts.of(request).budget.spend():

@@ -18,34 +18,32 @@ from neuroroute.wire.failures import UNDECODABLE, failure_in_success
 from neuroroute.wire.items import ItemDecoder, as_count, as_object, as_text
 
 
-class _Event(msgspec.Struct, gc=False):
-    """An event. What is odd in a field that is not the text does not harm the answer."""
+class _Told(msgspec.Struct, gc=False):
+    """What events and items have in common. What is odd in a field that is not the text does not harm the answer."""
 
     type: Any = None
-    content: str | None = None
-    model_instance_id: Any = None
-    progress: Any = None
     tool: Any = None
     arguments: msgspec.Raw = msgspec.Raw()
     output: Any = None
     reason: Any = None
     provider_info: Any = None
     metadata: Any = None
+
+
+class _Event(_Told, gc=False):
+    """An event."""
+
+    content: str | None = None
+    model_instance_id: Any = None
+    progress: Any = None
     error: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     result: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
 
 
-class _Item(msgspec.Struct, gc=False):
+class _Item(_Told, gc=False):
     """An item of the output."""
 
-    type: Any = None
     content: Any = None
-    tool: Any = None
-    arguments: msgspec.Raw = msgspec.Raw()
-    output: Any = None
-    reason: Any = None
-    provider_info: Any = None
-    metadata: Any = None
 
 
 class _Result(msgspec.Struct, gc=False):
@@ -179,7 +177,7 @@ class NativeDecoder(ItemDecoder):
         return {"model_instance_id": self.model, "output": output, "stats": {}}
 
 
-def _call(told: _Event | _Item) -> ServerCall:
+def _call(told: _Told) -> ServerCall:
     """A call that the server ran, or did not since it was invalid."""
     metadata = as_object(told.metadata)
     provider = as_object(told.provider_info) or as_object(metadata.get("provider_info"))
