@@ -25,7 +25,39 @@ Priority: TypeAlias = Literal["normal", "low"]
 OnOverflow: TypeAlias = Literal["error", "trim"]
 
 
-class ConversationOptions(TypedDict, total=False):
+class EmbedOptions(TypedDict, total=False):
+    """The options that requests of every kind take, ``embed`` too; see :class:`RequestOptions`."""
+
+    timeout_ms: float | None
+    """A whole answer: the total, attempts and back-offs included. A stream: until its first meaningful chunk.
+    Default: ``LMSTUDIO_TIMEOUT``, else 60000."""
+    connect_timeout_ms: float | None
+    """Connecting. Default: 5000."""
+    model_loading_timeout_ms: float | None
+    """When the server says that it loads the model, the deadline moves by so much, once. Default: 120000."""
+    max_retries: int | None
+    """Attempts after the first. Default: 3, streaming 2."""
+    initial_backoff: float | None
+    """Doubles from retry to retry, with full jitter. Default: 1000."""
+    priority: Priority | None
+    """``low`` lets requests of normal priority go first where they wait for a slot. Default: ``normal``."""
+    hedge_after_ms: float | None
+    """When the first chunk has not come by then, the request is sent a second time, and the first to answer is taken;
+    paid from the retry budget. Default: never."""
+    on_progress: Callable[[ModelProgress], object] | None
+    """Is told how far the server is before it answers, in the event loop's thread: loading the model, and with
+    ``native`` streams reading the prompt. It must not wait."""
+    strict_model: bool | None
+    """An error instead of a note when another model answered. Default: False."""
+    strict: bool | None
+    """An error instead of a note when the server says that the model lacks what the request needs. Default: False."""
+    ttl: int | None
+    """Seconds that a model loaded by this request stays loaded when idle."""
+    extra_headers: Mapping[str, str] | None
+    """Further HTTP headers, printable ASCII."""
+
+
+class ConversationOptions(EmbedOptions, total=False):
     """The options that a conversation may have for all its turns; see :class:`RequestOptions`."""
 
     max_tokens: int | None
@@ -40,28 +72,12 @@ class ConversationOptions(TypedDict, total=False):
     """-2 to 2. Default: 0."""
     stop: str | list[str] | None
     """Texts that end the answer."""
-    timeout_ms: float | None
-    """A whole answer: the total, attempts and back-offs included. A stream: until its first meaningful chunk.
-    Default: ``LMSTUDIO_TIMEOUT``, else 60000."""
     idle_timeout_ms: float | None
     """Silence between chunks of a stream. Default: 60000."""
     total_timeout_ms: float | None
     """A stream's whole length. Default: 1800000."""
     first_token_timeout_ms: float | None
     """One attempt's wait for the first chunk. Default: none."""
-    connect_timeout_ms: float | None
-    """Connecting. Default: 5000."""
-    model_loading_timeout_ms: float | None
-    """When the server says that it loads the model, the deadline moves by so much, once. Default: 120000."""
-    max_retries: int | None
-    """Attempts after the first. Default: 3, streaming 2."""
-    initial_backoff: float | None
-    """Doubles from retry to retry, with full jitter. Default: 1000."""
-    priority: Priority | None
-    """``low`` lets requests of normal priority go first where they wait for a slot. Default: ``normal``."""
-    hedge_after_ms: float | None
-    """When the first chunk has not come by then, the request is sent a second time, and the first to answer is taken;
-    paid from the retry budget. Default: never."""
     continue_stream: bool | None
     """Whether a stream that breaks off is continued: the model is asked to go on from the text that came. Not for typed
     answers, nor once a call has begun. Default: False."""
@@ -89,17 +105,10 @@ class ConversationOptions(TypedDict, total=False):
     """Plugins and MCP servers whose tools the server itself may run; ``native`` only."""
     context_length: int | None
     """Tokens of context that the server is to take; ``native`` only. Default: as the model is loaded."""
-    on_progress: Callable[[ModelProgress], object] | None
-    """Is told how far the server is before it answers, in the event loop's thread: loading the model, and with
-    ``native`` streams reading the prompt. It must not wait."""
     model: str | None
     """Another model for this call; ``auto``: whichever is loaded."""
     needs: Collection[Capability] | None
     """What the model must be able to do: ``auto`` takes one that can; of any other, see ``strict``."""
-    strict_model: bool | None
-    """An error instead of a note when another model answered. Default: False."""
-    strict: bool | None
-    """An error instead of a note when the server says that the model lacks what the request needs. Default: False."""
     seed: int | None
     """Makes sampling repeatable, where the engine honours it."""
     top_k: int | None
@@ -110,14 +119,10 @@ class ConversationOptions(TypedDict, total=False):
     """Over 0; more than 1 discourages repetition."""
     logit_bias: Mapping[str, float] | None
     """Token ids (as text) and how much to favour or avoid them."""
-    ttl: int | None
-    """Seconds that a model loaded by this request stays loaded when idle."""
     draft_model: str | None
     """A smaller model for speculative decoding."""
     extra: Mapping[str, Any] | None
     """Further fields of the body, passed through."""
-    extra_headers: Mapping[str, str] | None
-    """Further HTTP headers, printable ASCII."""
 
 
 class CommonOptions(ConversationOptions, total=False):
@@ -146,23 +151,6 @@ class RequestOptions(CommonOptions, total=False):
     """``auto``, ``none``, or ``{"name": ...}``. Default: ``auto``."""
     store: bool | None
     """Whether the server is to remember the answer, for ``previous``; ``native`` only. Default: True."""
-
-
-class EmbedOptions(TypedDict, total=False):
-    """The options that ``embed`` takes; see :class:`RequestOptions`."""
-
-    timeout_ms: float | None
-    connect_timeout_ms: float | None
-    model_loading_timeout_ms: float | None
-    max_retries: int | None
-    initial_backoff: float | None
-    priority: Priority | None
-    hedge_after_ms: float | None
-    on_progress: Callable[[ModelProgress], object] | None
-    strict: bool | None
-    strict_model: bool | None
-    ttl: int | None
-    extra_headers: Mapping[str, str] | None
 
 
 def _are_integrations(value: Any) -> bool:

@@ -8,9 +8,9 @@ import msgspec
 
 from neuroroute.requests import ChatRequest
 from neuroroute.responses import Folded
-from neuroroute.wire.decoder import NO_ERROR, Decoder, Put, is_sound
+from neuroroute.wire.decoder import NO_ERROR, Decoder, Measured, Put, decode_fields, is_sound, model_of
 from neuroroute.wire.encode import SAMPLING, encode
-from neuroroute.wire.failures import UNDECODABLE, failure_in_success
+from neuroroute.wire.failures import failure_in_success
 from neuroroute.wire.measures import stats_of, timings_of, usage_of
 
 
@@ -30,23 +30,13 @@ class _Choice(msgspec.Struct, gc=False):
     finish_reason: str | None = None
 
 
-class _Payload(msgspec.Struct, gc=False):
-    """An event or a whole answer; what is told beside the answer is decoded apart."""
+class _Payload(Measured, gc=False):
+    """An event or a whole answer."""
 
     choices: list[_Choice] | None = None
-    usage: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
-    stats: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
-    timings: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
-    error: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
-
-
-class _Envelope(msgspec.Struct, gc=False):
-    model: Any = None
 
 
 _decode = msgspec.json.Decoder(_Payload).decode
-_decode_envelope = msgspec.json.Decoder(_Envelope).decode
-_decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
 class CompletionDecoder(Decoder):
@@ -76,7 +66,7 @@ class CompletionDecoder(Decoder):
             raise failure_in_success(data, began=self.began)
         tells = not self._kept
         if tells:
-            self.model = _model_of(data)
+            self.model = model_of(data)
         if payload.choices:
             choice = payload.choices[0]
             self._say(choice.text or "")
@@ -98,14 +88,6 @@ class CompletionDecoder(Decoder):
             return msgspec.Raw(self._whole)
         answer: dict[str, Any] = {}
         for event in filter(is_sound, self._kept):
-            answer.update(_decode_fields(event))
+            answer.update(decode_fields(event))
         choice = {"index": 0, "text": folded.text, "logprobs": None, "finish_reason": self.finish_reason}
         return msgspec.Raw(msgspec.json.encode({**answer, "object": "text_completion", "choices": [choice]}))
-
-
-def _model_of(data: bytes) -> str:
-    try:
-        model = _decode_envelope(data).model
-    except UNDECODABLE:
-        return ""
-    return model if isinstance(model, str) else ""

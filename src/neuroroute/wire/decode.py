@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from neuroroute.responses import Folded, StreamingChunk
-from neuroroute.wire.decoder import NO_ERROR, SHORT, Decoder, Put, is_sound
+from neuroroute.wire.decoder import NO_ERROR, SHORT, Decoder, Measured, Put, decode_fields, is_sound, model_of
 from neuroroute.wire.failures import UNDECODABLE, failure_in_success
 from neuroroute.wire.measures import stats_of, timings_of, usage_of
 from neuroroute.wire.toolcalls import WireCall
@@ -32,26 +32,13 @@ class _Choice(msgspec.Struct, gc=False):
     message: _Delta | None = None
 
 
-class _Payload(msgspec.Struct, gc=False):
-    """An event or a whole answer. Fields that only ``raw`` shows are not decoded here.
-
-    What is told beside the answer is decoded apart: if it is odd, the answer is good all the same.
-    """
+class _Payload(Measured, gc=False):
+    """An event or a whole answer. Fields that only ``raw`` shows are not decoded here."""
 
     choices: list[_Choice] | None = None
-    usage: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
-    stats: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
-    timings: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
-    error: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
-
-
-class _Envelope(msgspec.Struct, gc=False):
-    model: Any = None
 
 
 _decode_payload = msgspec.json.Decoder(_Payload).decode
-_decode_envelope = msgspec.json.Decoder(_Envelope).decode
-_decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _encode = msgspec.json.Encoder().encode
 
 
@@ -120,11 +107,7 @@ class AnswerDecoder(Decoder):
 
     def _begin(self, data: bytes) -> str:
         self._first = data
-        try:
-            model = _decode_envelope(data).model
-        except UNDECODABLE:
-            model = ""
-        self.model = model if isinstance(model, str) else ""
+        self.model = model_of(data)
         return self.model
 
     def _payload(self, payload: _Payload, data: bytes) -> None:
@@ -166,7 +149,7 @@ class AnswerDecoder(Decoder):
         answer: dict[str, Any] = {"stats": {}}
         for event in (self._first, self._finishing, self._measuring):
             if event and is_sound(event):
-                answer.update(_decode_fields(event))
+                answer.update(decode_fields(event))
         message: dict[str, Any] = {
             "role": "assistant",
             "content": self._content(folded),

@@ -28,6 +28,32 @@ SHORT = 6
 """Characters of ``[DONE]``; nothing that short tells anything else."""
 
 
+class Measured(msgspec.Struct, gc=False):
+    """What a payload tells beside the answer. It is decoded apart: if it is odd, the answer is good all the same."""
+
+    usage: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    stats: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    timings: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    error: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+
+
+class _Envelope(msgspec.Struct, gc=False):
+    model: Any = None
+
+
+_decode_envelope = msgspec.json.Decoder(_Envelope).decode
+decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+
+
+def model_of(data: bytes) -> str:
+    """The model that a payload names; nothing where it names none."""
+    try:
+        model = _decode_envelope(data).model
+    except UNDECODABLE:
+        return ""
+    return model if isinstance(model, str) else ""
+
+
 class Decoder(ABC):
     """Decodes one answer, and keeps what concerns it as a whole."""
 
