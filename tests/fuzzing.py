@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import pickle
 import re
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hypothesis import strategies as st
 
+from neuroroute import LMStudioError, ModelContextLengthError
 from neuroroute.simulator.answers import Answer, StreamFault
 from neuroroute.simulator.catalogue import CATALOGUE
 from neuroroute.simulator.chat import Completion, body, events
@@ -20,6 +22,8 @@ from neuroroute.simulator.unknowns import Unknowns
 
 if TYPE_CHECKING:
     from hypothesis.strategies import SearchStrategy
+
+    from neuroroute.wire.decoder import Decoder
 
 TOOLS = {"weather": {"type": "object", "properties": {"city": {"type": "string"}, "days": {"type": "integer"}}}}
 CALLS_AS_TEXT = (
@@ -189,3 +193,34 @@ HEADERS = st.dictionaries(
 # --- events ---
 
 EVENT = st.one_of(PAYLOAD, PAYLOAD, with_fields(choices=listed(CHOICE)), mutated(EVENTS), st.binary(max_size=12))
+
+
+def check(error: LMStudioError) -> None:
+    """A failure can be told, written, sent to another process, and waited for."""
+    assert type(error) is not LMStudioError
+    assert error.message.strip()
+    assert isinstance(error, LMStudioError)
+    assert str(error).encode()
+    assert repr(error).encode()
+    assert type(error.retryable) is bool
+    assert str(pickle.loads(pickle.dumps(error))) == str(error)
+    if isinstance(error, ModelContextLengthError):
+        for number in (error.prompt_tokens, error.context_length):
+            assert number is None or (type(number) is int and number > 0)
+
+
+def read(answer: Decoder, batches: list[list[bytes]], *, is_whole: bool) -> tuple[Any, ...]:
+    """Has an answer read as its reply reads it; the error that ended it, if one did."""
+    try:
+        for events in batches:
+            if is_whole:
+                answer.whole(events[0])
+            else:
+                answer.events(events)
+    except LMStudioError as error:
+        check(error)
+        answer.finish()
+        return type(error), error.message
+    if not is_whole:
+        answer.finish()
+    return ()

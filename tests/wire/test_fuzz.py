@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import math
-import pickle
 import re
 from bisect import bisect_left
 from itertools import accumulate
@@ -17,8 +16,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from fuzzing import BODIES, BYTES, CUTS, EVENT, FAILED, HEADERS, PAYLOAD, STREAMS, TOOLS, cut, mutated
-from neuroroute import LMStudioError, MalformedResponseError, ModelContextLengthError, StreamingChunk
+from fuzzing import BODIES, BYTES, CUTS, EVENT, FAILED, HEADERS, PAYLOAD, STREAMS, TOOLS, check, cut, mutated, read
+from neuroroute import MalformedResponseError, StreamingChunk
 from neuroroute.responses import fold
 from neuroroute.wire.decode import AnswerDecoder
 from neuroroute.wire.failures import failure, failure_in_success, retry_after_ms
@@ -76,20 +75,6 @@ def test_the_parser_remembers_no_more_than_its_limit(body: bytes, cuts: list[int
 # --- failures ---
 
 
-def check(error: LMStudioError) -> None:
-    """A failure can be told, written, sent to another process, and waited for."""
-    assert type(error) is not LMStudioError
-    assert error.message.strip()
-    assert isinstance(error, LMStudioError)
-    assert str(error).encode()
-    assert repr(error).encode()
-    assert type(error.retryable) is bool
-    assert str(pickle.loads(pickle.dumps(error))) == str(error)
-    if isinstance(error, ModelContextLengthError):
-        for number in (error.prompt_tokens, error.context_length):
-            assert number is None or (type(number) is int and number > 0)
-
-
 @settings(deadline=None)
 @given(st.integers(300, 999), FAILED, HEADERS, st.floats(0, 1e11))
 @example(301, b"", {"Location": "http://\udc80/"}, 0.0)
@@ -120,18 +105,7 @@ def decode(batches: list[list[bytes]], *, with_tools: bool, is_whole: bool = Fal
     """What the caller sees of an answer: its text and calls, and the error that ended it."""
     chunks: list[StreamingChunk] = []
     answer = AnswerDecoder(chunks.append, TOOLS if with_tools else None)
-    ending: tuple[Any, ...] = ()
-    try:
-        for events in batches:
-            if is_whole:
-                answer.whole(events[0])
-            else:
-                answer.events(events)
-    except LMStudioError as error:
-        check(error)
-        ending = type(error), error.message
-    if not is_whole or ending:
-        answer.finish()
+    ending = read(answer, batches, is_whole=is_whole)
     folded = fold(chunks)
     message = msgspec.json.decode(answer.raw(folded))
     assert isinstance(message["choices"], list) or is_whole

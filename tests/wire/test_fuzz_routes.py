@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fuzzing import CUTS, NESTED, NUMBER, ODD, SAID, TEXT, TOOLS, cut, listed, mutated, with_fields
-from neuroroute import LMStudioError, StreamingChunk
+from fuzzing import CUTS, NESTED, NUMBER, ODD, SAID, TEXT, TOOLS, cut, listed, mutated, read, with_fields
+from neuroroute import StreamingChunk
 from neuroroute.responses import fold
 from neuroroute.wire.completions import CompletionDecoder
 from neuroroute.wire.embeddings import EmbeddingsDecoder
@@ -140,28 +140,11 @@ EVENT = with_fields(
 )  # fmt: skip
 
 
-def check(error: LMStudioError) -> None:
-    """It is of a kind, and can be told."""
-    assert type(error) is not LMStudioError
-    assert str(error).encode()
-
-
 def decode(make: Callable[[Put], Decoder], batches: list[list[bytes]], *, is_whole: bool = False) -> tuple[Any, ...]:
     """What the caller sees of an answer, and the error that ended it."""
     chunks: list[StreamingChunk] = []
     answer = make(chunks.append)
-    ending: tuple[Any, ...] = ()
-    try:
-        for batch in batches:
-            if is_whole:
-                answer.whole(batch[0])
-            else:
-                answer.events(batch)
-    except LMStudioError as error:
-        check(error)
-        ending = type(error), error.message
-    if not is_whole or ending:
-        answer.finish()
+    ending = read(answer, batches, is_whole=is_whole)
     folded = fold(chunks)
     raw = answer.raw(folded)
     if not isinstance(answer, EmbeddingsDecoder):
