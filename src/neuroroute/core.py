@@ -28,6 +28,7 @@ from neuroroute.pipe.hedge import hedge
 from neuroroute.pipe.host import Host
 from neuroroute.pipe.hosts import Hosts
 from neuroroute.pipe.loading import loading
+from neuroroute.pipe.observe import watching
 from neuroroute.pipe.policies import BreakerPolicy, HostPolicy, RetryPolicy
 from neuroroute.pipe.reloading import reloading
 from neuroroute.pipe.reply import Clock, Reply, Send, pipe
@@ -77,20 +78,22 @@ class Core:
         background = Background()
         self.health = Health(self._look, clock, random, background)
         tell = teller([*observers, self.health.take])
-        self.hosts = Hosts(
-            HostPolicy(
-                breaker=breaker_policy,
-                retry_budget=retry_policy.budget,
-                slots=slots,
-                clock=clock,
-                random=random,
-                tell=tell,
-                background=background,
-                list_models=self._list,
-            )
+        self.tell = tell if observers else None  # for what stands above the pipe
+        requests, attempts = watching(observers, tell, clock)
+        policy = HostPolicy(
+            breaker=breaker_policy,
+            retry_budget=retry_policy.budget,
+            slots=slots,
+            clock=clock,
+            random=random,
+            tell=tell,
+            background=background,
+            list_models=self._list,
         )
+        self.hosts = Hosts(policy)
         self.hosts.use(settings.hosts)
         self._send: Send = pipe(
+            *requests,
             continuing(self.hosts, tell),
             deadline(clock),
             selecting(self.hosts),
@@ -104,6 +107,7 @@ class Core:
             loading(self.hosts, tell),
             admit(self.hosts, clock),
             breaker(self.hosts, clock, breaker_policy.slow_first_chunk),
+            *attempts,
             transport=lambda request: self.transport.send(request),
         )
 

@@ -25,7 +25,7 @@ def hedge(hosts: Hosts, tell: Tell) -> Layer:
         try:
             await asyncio.wait(attempts, timeout=after)
             if not attempts[0].done() and _has_room(hosts, request) and hosts.of(request).budget.spend():
-                tell(Hedged(host=request.host, model=request.model))
+                tell(Hedged(host=request.host, model=request.model, request_id=request.id))
                 attempts.append(_begun(send, replace(request, avoided_url=request.url)))
             reply = await _first(attempts)
         except BaseException:

@@ -18,11 +18,17 @@ def progressing(request: ChatRequest, host: Host, tell: Tell) -> Callable[[Model
 
     def progressed(progress: ModelProgress) -> None:
         if progress.phase == "processing_prompt":
-            tell(PromptProcessing(host=request.host, model=request.model, fraction=progress.fraction))
+            tell(
+                PromptProcessing(
+                    host=request.host, model=request.model, request_id=request.id, fraction=progress.fraction
+                )
+            )
         else:
             request.wait_for_loading()
             host.seen_loading(request)
-            tell(ModelLoading(host=request.host, model=request.model, fraction=progress.fraction))
+            tell(
+                ModelLoading(host=request.host, model=request.model, request_id=request.id, fraction=progress.fraction)
+            )
         report(request, progress)
 
     return progressed

@@ -64,8 +64,15 @@ def route(hosts: Hosts, tell: Tell) -> Layer:
                 if following is None:
                     raise
                 request.failures.append(error)
-                to = following.host.name
-                tell(FailedOver(host=place.host.name, model=request.model, error=bare(error), to=to))
+                tell(
+                    FailedOver(
+                        host=place.host.name,
+                        model=request.model,
+                        request_id=request.id,
+                        error=bare(error),
+                        to=following.host.name,
+                    )
+                )
                 place = following
             else:
                 hosts.answered(request, place)
