@@ -63,6 +63,7 @@ SECTIONS = {
             "AnswerReceived",
         ),
         *("BreakerChanged", "ModelLoading", "ModelReloaded", "Hedged"),
+        *("LoggingObserver", "JSONFormatter"),
         *("FailedOver", "HostChanged", "StreamContinued", "ModelLoaded", "ModelUnloaded", "ModelDownloaded"),
         "PromptProcessing",
     ],

@@ -107,6 +107,7 @@ from neuroroute.responses import (
 from neuroroute.shapes import PartialJSON
 from neuroroute.store import ConversationStore, ConversationSummary, MemoryStore, SavedConversation, SQLiteStore
 from neuroroute.streams import ChunkStream, CompletionStream
+from neuroroute.telemetry import JSONFormatter, LoggingObserver
 from neuroroute.toolloop import ToolStream
 from neuroroute.tools import FunctionDefinition, Tool, Toolbox, ToolDefinition, tool
 from neuroroute.turns import TurnStream
@@ -149,11 +150,13 @@ __all__ = [
     "HostSettings",
     "HostStatus",
     "ImagePart",
+    "JSONFormatter",
     "LMStudioAdapter",
     "LMStudioError",
     "LMStudioResponse",
     "LeftQueue",
     "LoadedModel",
+    "LoggingObserver",
     "MCPServer",
     "MalformedResponseError",
     "MemoryStore",
