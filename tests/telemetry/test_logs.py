@@ -20,7 +20,7 @@ from neuroroute import (
 )
 from neuroroute.pipe import events as told
 from neuroroute.simulator import Answer, Fail, Simulator
-from neuroroute.telemetry.logs import FIELDS
+from neuroroute.telemetry.fields import FIELDS
 
 if TYPE_CHECKING:
     from conftest import FakeClock

@@ -9,17 +9,10 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-from neuroroute.errors import LMStudioError, ModelUnavailableError
 from neuroroute.pipe import events as told
 from neuroroute.pipe.events import Event
 from neuroroute.telemetry.content import Redact, careful, shown
-
-FIELDS = (
-    *("request_id", "model", "host", "attempt", "attempts", "api", "streaming", "cached", "outcome", "finish_reason"),
-    *("duration_ms", "ttft_ms", "delay_ms", "wait_ms", "queue_length", "count", "code", "fraction", "to"),
-    "answered_by",
-)
-"""Of an event, under the same name; what is not listed here is never logged."""
+from neuroroute.telemetry.fields import error_of, fields_of
 
 
 class LoggingObserver:
@@ -95,35 +88,6 @@ class JSONFormatter(logging.Formatter):
 
 _OWN = frozenset((*vars(logging.makeLogRecord({})), "message", "asctime"))
 """Attributes that every record has."""
-
-
-def error_of(event: Event) -> LMStudioError | None:
-    """The error that an event tells of."""
-    error: LMStudioError | None = getattr(event, "cause", None) or getattr(event, "error", None)
-    return error
-
-
-def fields_of(event: Event) -> dict[str, Any]:
-    """The facts of an event, by the names that logs have for them; nothing of what was said."""
-    fields: dict[str, Any] = {"event": type(event).__name__}
-    for name in FIELDS:
-        if (value := getattr(event, name, None)) not in (None, ""):
-            fields[name] = value
-    if (error := error_of(event)) is not None:
-        fields["code"] = error.code
-        if error.status is not None:
-            fields["status"] = error.status
-        if isinstance(error, ModelUnavailableError) and error.reason is not None:
-            fields["reason"] = error.reason
-    if isinstance(event, told.RequestEnded) and event.tokens is not None:
-        fields |= {"prompt_tokens": event.tokens.prompt, "completion_tokens": event.tokens.completion}
-    elif isinstance(event, told.BreakerChanged):
-        fields["breaker_state"] = event.after
-    elif isinstance(event, told.HostChanged):
-        fields["host_state"] = event.after
-    elif isinstance(event, told.ToolRan):
-        fields["tool"] = event.name or "unknown"
-    return fields
 
 
 Words: TypeAlias = tuple[int, str, tuple[Any, ...]]
