@@ -15,9 +15,10 @@ from statistics import median
 from types import SimpleNamespace
 from typing import Any
 
-from neuroroute import LMStudioAdapter, Observer
+from neuroroute import LMStudioAdapter, LoggingObserver, Observer
 from neuroroute.pipe.transport import WholeReply
 from neuroroute.requests import ChatRequest
+from neuroroute.telemetry.otel import OpenTelemetryObserver
 
 BODY = (
     b'{"id":"1","object":"chat.completion","created":1,"model":"llama3","choices":[{"index":0,"message":{"role":'
@@ -43,7 +44,16 @@ def adapter(*observers: Observer) -> LMStudioAdapter:
 
 def contenders() -> dict[str, LMStudioAdapter]:
     """Each kind of observer that can be had here."""
-    return {"nobody": adapter(), "a function that does nothing": adapter(lambda event: None)}
+    quiet = logging.getLogger("quiet")
+    quiet.addHandler(logging.NullHandler())
+    quiet.setLevel(logging.INFO)
+    quiet.propagate = False
+    return {
+        "nobody": adapter(),
+        "a function that does nothing": adapter(lambda event: None),
+        "logging, at INFO": adapter(LoggingObserver(logger=quiet)),
+        "OpenTelemetry, without an SDK": adapter(OpenTelemetryObserver()),
+    }
 
 
 async def measured(contenders: dict[str, LMStudioAdapter], rounds: int, calls: int) -> dict[str, float]:
@@ -64,7 +74,6 @@ def main() -> None:
     options.add_argument("--rounds", type=int, default=40)
     options.add_argument("--calls", type=int, default=200)
     given = options.parse_args()
-    logging.getLogger("neuroroute").addHandler(logging.NullHandler())
     found = asyncio.run(measured(contenders(), given.rounds, given.calls))
     print(f"{'observers':<32} µs a call     more")
     for name, cost in found.items():

@@ -63,7 +63,7 @@ SECTIONS = {
             "AnswerReceived",
         ),
         *("BreakerChanged", "ModelLoading", "ModelReloaded", "Hedged"),
-        *("LoggingObserver", "JSONFormatter"),
+        *("LoggingObserver", "JSONFormatter", "telemetry.otel.OpenTelemetryObserver"),
         *("FailedOver", "HostChanged", "StreamContinued", "ModelLoaded", "ModelUnloaded", "ModelDownloaded"),
         "PromptProcessing",
     ],
@@ -76,7 +76,7 @@ def page() -> str:
     lines = [
         "# API reference",
         "",
-        "Made by `make docs` from the docstrings; every name is imported from `neuroroute`.",
+        "Made by `make docs` from the docstrings; every name is imported from `neuroroute`, or from the module that it shows.",
         "",
     ]
     for title, names in SECTIONS.items():

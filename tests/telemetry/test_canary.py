@@ -12,6 +12,7 @@ import pytest
 from neuroroute import BreakerPolicy, Event, LMStudioAdapter, LMStudioError, LoggingObserver, Observer
 from neuroroute.pipe.events import ContentEvent
 from neuroroute.simulator import Answer, Fail, Simulator, StreamFault
+from telemetry.kept import Kept
 
 if TYPE_CHECKING:
     from conftest import FakeClock
@@ -89,7 +90,8 @@ async def test_nothing_of_a_secret_is_seen(
     """Prompts, answers, tool arguments, results and keys are in no log, event or error text."""
     caplog.set_level(logging.DEBUG)
     events: list[Event] = []
-    errors = await everything(lmstudio, clock, [LoggingObserver(), events.append])
+    kept = Kept()
+    errors = await everything(lmstudio, clock, [LoggingObserver(), kept.observer(), events.append])
     await asyncio.sleep(0)
     assert len(events) > 40
     assert len(errors) == 5
@@ -97,6 +99,8 @@ async def test_nothing_of_a_secret_is_seen(
     assert found(caplog.text, repr([vars(record) for record in caplog.records])) == set()
     assert found(repr(events)) == set()
     assert found(*of_errors(errors)) == set()
+    assert len(kept.exporter.get_finished_spans()) > 20
+    assert found(*kept.texts()) == set()
 
 
 async def test_what_is_asked_for_is_seen(
@@ -106,10 +110,15 @@ async def test_what_is_asked_for_is_seen(
     caplog.set_level(logging.DEBUG)
     told: list[Event] = []
     redacted = LoggingObserver(log_content=True, redact=lambda text: text.replace("canary", "***"))
-    await everything(lmstudio, clock, [redacted, told.append])
+    kept = Kept()
+    observer = kept.observer(record_content=True, redact=lambda text: text.replace("canary", "***"))
+    await everything(lmstudio, clock, [redacted, observer, told.append])
+    assert found(*kept.texts()) == set()
     assert found(repr([vars(record) for record in caplog.records])) == set()
     assert {number for number in range(71, 76) if f"-{number}" in caplog.text} == {71, 72, 73, 74}
     caplog.clear()
-    await everything(lmstudio, clock, [LoggingObserver(log_content=True)])
+    kept = Kept()
+    await everything(lmstudio, clock, [LoggingObserver(log_content=True), kept.observer(record_content=True)])
+    assert found(*kept.texts()) == {*SECRETS} - {KEY}
     assert found(caplog.text) == {*SECRETS} - {KEY}
     assert not any(isinstance(event, ContentEvent) for event in told)

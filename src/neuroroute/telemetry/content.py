@@ -41,5 +41,5 @@ def _shown(value: Any, redact: Redact) -> Any:
     return value
 
 
-_PLAIN = frozenset(("role", "type"))
-"""Words of the protocol."""
+_PLAIN = frozenset(("role", "type", "id", "tool_call_id", "finish_reason"))
+"""Words of the protocol, and ids that join calls and results."""
