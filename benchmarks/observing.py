@@ -15,10 +15,13 @@ from statistics import median
 from types import SimpleNamespace
 from typing import Any
 
+from prometheus_client import CollectorRegistry
+
 from neuroroute import LMStudioAdapter, LoggingObserver, Observer
 from neuroroute.pipe.transport import WholeReply
 from neuroroute.requests import ChatRequest
 from neuroroute.telemetry.otel import OpenTelemetryObserver
+from neuroroute.telemetry.prometheus import PrometheusObserver
 
 BODY = (
     b'{"id":"1","object":"chat.completion","created":1,"model":"llama3","choices":[{"index":0,"message":{"role":'
@@ -52,6 +55,7 @@ def contenders() -> dict[str, LMStudioAdapter]:
         "nobody": adapter(),
         "a function that does nothing": adapter(lambda event: None),
         "logging, at INFO": adapter(LoggingObserver(logger=quiet)),
+        "Prometheus": adapter(PrometheusObserver(registry=CollectorRegistry())),
         "OpenTelemetry, without an SDK": adapter(OpenTelemetryObserver()),
     }
 

@@ -64,6 +64,7 @@ SECTIONS = {
         ),
         *("BreakerChanged", "ModelLoading", "ModelReloaded", "Hedged"),
         *("LoggingObserver", "JSONFormatter", "telemetry.otel.OpenTelemetryObserver"),
+        "telemetry.prometheus.PrometheusObserver",
         *("FailedOver", "HostChanged", "StreamContinued", "ModelLoaded", "ModelUnloaded", "ModelDownloaded"),
         "PromptProcessing",
     ],
@@ -76,7 +77,7 @@ def page() -> str:
     lines = [
         "# API reference",
         "",
-        "Made by `make docs` from the docstrings; every name is imported from `neuroroute`, or from the module that it shows.",
+        "Made by `make docs` from the docstrings; every name is imported from `neuroroute`, or from the module shown.",
         "",
     ]
     for title, names in SECTIONS.items():

@@ -8,10 +8,12 @@ import traceback
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from prometheus_client import CollectorRegistry, generate_latest
 
 from neuroroute import BreakerPolicy, Event, LMStudioAdapter, LMStudioError, LoggingObserver, Observer
 from neuroroute.pipe.events import ContentEvent
 from neuroroute.simulator import Answer, Fail, Simulator, StreamFault
+from neuroroute.telemetry.prometheus import PrometheusObserver
 from telemetry.kept import Kept
 
 if TYPE_CHECKING:
@@ -90,8 +92,8 @@ async def test_nothing_of_a_secret_is_seen(
     """Prompts, answers, tool arguments, results and keys are in no log, event or error text."""
     caplog.set_level(logging.DEBUG)
     events: list[Event] = []
-    kept = Kept()
-    errors = await everything(lmstudio, clock, [LoggingObserver(), kept.observer(), events.append])
+    kept, counted = Kept(), PrometheusObserver(registry=CollectorRegistry())
+    errors = await everything(lmstudio, clock, [LoggingObserver(), kept.observer(), counted, events.append])
     await asyncio.sleep(0)
     assert len(events) > 40
     assert len(errors) == 5
@@ -101,6 +103,9 @@ async def test_nothing_of_a_secret_is_seen(
     assert found(*of_errors(errors)) == set()
     assert len(kept.exporter.get_finished_spans()) > 20
     assert found(*kept.texts()) == set()
+    shown = generate_latest(counted.registry).decode()
+    assert "neuroroute_tool_calls_total" in shown
+    assert found(shown) == set()
 
 
 async def test_what_is_asked_for_is_seen(
