@@ -30,6 +30,8 @@ from neuroroute import (
     StreamInterruptedError,
     ToolRan,
 )
+from neuroroute.pipe.observe import watching
+from neuroroute.requests import ChatRequest
 from neuroroute.simulator import Answer, Fail, Simulator, StreamFault
 
 if TYPE_CHECKING:
@@ -259,6 +261,20 @@ async def test_embeddings_are_requests(watched: LMStudioAdapter, lmstudio: Simul
     await watched.embed(["a", "b"], model="text-embedding-nomic-embed-text-v1.5", batch_size=1)
     assert of_kind(events, RequestStarted)[0].parameters == {}
     assert [(event.api, event.outcome) for event in of_kind(events, RequestEnded)] == [("embeddings", "answered")] * 2
+
+
+async def test_a_cached_answer_is_told(clock: FakeClock, events: list[Any]) -> None:
+    """Whether an answer came from a cache is what the layers below say of it."""
+
+    async def cached(request: ChatRequest) -> Any:
+        request.cached = True
+        raise LMStudioError("enough")
+
+    core: Any = LMStudioAdapter("llama3", observers=[events.append])
+    layer = watching([events.append], events.append, clock)[0][0]
+    with pytest.raises(LMStudioError):
+        await layer(core._request("stream", "hi", None, {}, streaming=True), cached)
+    assert events[-1].cached is True
 
 
 class Listener:

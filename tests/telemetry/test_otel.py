@@ -9,7 +9,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import SpanKind, StatusCode
 
 from conftest import chats
-from neuroroute import AssistantMessage, LMStudioAdapter, LMStudioError, ToolMessage, UserMessage
+from neuroroute import AssistantMessage, LMStudioAdapter, LMStudioError, SyncLMStudioAdapter, ToolMessage, UserMessage
 from neuroroute.messages import FunctionCall, ToolCall
 from neuroroute.simulator import Answer, Fail, Simulator, StreamFault
 from telemetry.kept import Kept
@@ -102,6 +102,17 @@ async def test_the_context_reaches_the_server(traced: LMStudioAdapter, lmstudio:
         for attempt in attempts
     ]
     assert kept.spans("chat llama3")[0].parent == app.get_span_context()
+
+
+def test_blocking_calls_have_their_parent(lmstudio: Simulator, kept: Kept) -> None:
+    """A call by way of the blocking adapter belongs to the span of the thread that makes it."""
+    with (
+        SyncLMStudioAdapter("llama3", base_url=lmstudio.url, observers=[kept.observer()]) as adapter,
+        kept.tracers.get_tracer("app").start_as_current_span("app") as app,
+    ):
+        adapter.generate_completion("hi")
+        list(adapter.stream("hi"))
+    assert [span.parent for span in kept.spans("chat llama3")] == [app.get_span_context()] * 2
 
 
 async def test_requests_side_by_side(traced: LMStudioAdapter, kept: Kept) -> None:

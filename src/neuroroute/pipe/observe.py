@@ -148,7 +148,7 @@ class _Request:
                 answered_by="" if answer is None else answer.model,
                 finish_reason=None if answer is None else answer.finish_reason,
                 tokens=None if answer is None or answer.before else answer.usage,
-                cached=False,
+                cached=request.cached,
             )
         )
 

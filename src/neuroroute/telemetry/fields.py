@@ -18,8 +18,8 @@ FIELDS = (
 
 def error_of(event: Event) -> LMStudioError | None:
     """The error that an event tells of."""
-    error: LMStudioError | None = getattr(event, "cause", None) or getattr(event, "error", None)
-    return error
+    error: object = getattr(event, "cause", None) or getattr(event, "error", None)
+    return error if isinstance(error, LMStudioError) else None
 
 
 def fields_of(event: Event) -> dict[str, Any]:

@@ -8,8 +8,12 @@ from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 
 import msgspec
-from opentelemetry import context, metrics, propagate, trace
-from opentelemetry.trace import Span, SpanKind, StatusCode
+
+try:
+    from opentelemetry import context, metrics, propagate, trace
+    from opentelemetry.trace import Span, SpanKind, StatusCode
+except ModuleNotFoundError as error:
+    raise ModuleNotFoundError('OpenTelemetry is missing: pip install "neuroroute[otel]"') from error
 
 from neuroroute.messages import AnyMessage, ImagePart, ToolCall, ToolMessage
 from neuroroute.pipe import events as told

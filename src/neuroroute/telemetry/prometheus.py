@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, get_args
 
-from prometheus_client import (
-    REGISTRY,
-    CollectorRegistry,
-    Counter,
-    Gauge,
-    Histogram,
-    make_asgi_app,  # pyright: ignore[reportUnknownVariableType] - it says nothing of what its application returns
-)
+try:
+    from prometheus_client import (
+        REGISTRY,
+        CollectorRegistry,
+        Counter,
+        Gauge,
+        Histogram,
+        make_asgi_app,  # pyright: ignore[reportUnknownVariableType] - it says nothing of what its application returns
+    )
+except ModuleNotFoundError as error:
+    raise ModuleNotFoundError('the Prometheus client is missing: pip install "neuroroute[prometheus]"') from error
 
 from neuroroute.errors import AdapterClosedError, LMStudioError, NetworkError
 from neuroroute.pipe import events as told
