@@ -1,4 +1,4 @@
-"""Logs as JSON, and metrics for Prometheus, of a few requests; metrics.asgi_app() shows them in an application of yours."""
+"""Logs as JSON, and metrics for Prometheus, of a few requests."""
 
 import asyncio
 import logging

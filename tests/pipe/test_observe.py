@@ -256,6 +256,15 @@ async def test_salvaged_calls_are_told(
     assert [event.count for event in of_kind(events, CallsSalvaged)] == [1]
 
 
+async def test_tokens_that_nobody_counted(watched: LMStudioAdapter, lmstudio: Simulator, events: list[Any]) -> None:
+    """A server that counts nothing, or says 0 of a prompt, has counted no tokens."""
+    for usage in ({}, {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}):
+        lmstudio.answer(Answer("hi", usage=usage))
+        response = await watched.generate_completion("hi")
+        assert response.tokens.estimated
+        assert events[-1].tokens is None
+
+
 async def test_embeddings_are_requests(watched: LMStudioAdapter, lmstudio: Simulator, events: list[Any]) -> None:
     """Each batch of texts is a request of its own."""
     await watched.embed(["a", "b"], model="text-embedding-nomic-embed-text-v1.5", batch_size=1)

@@ -128,7 +128,8 @@ def test_json() -> None:
             "levelname": "INFO",
             "name": "neuroroute",
             "created": 0,
-            "odd": {1, 2},
+            "odd": 1j,
+            "half": "\ud800",
             "n": 5,
         }
     )
@@ -136,7 +137,7 @@ def test_json() -> None:
     line = json.loads(text)
     assert "\n" not in text
     assert (line["time"], line["level"], line["logger"]) == ("1970-01-01T00:00:00.000+00:00", "INFO", "neuroroute")
-    assert (line["message"], line["n"], sorted(line["odd"])) == ("a\nsaid", 5, [1, 2])
+    assert (line["message"], line["n"], line["odd"]) == ("a\nsaid", 5, "1j")
 
 
 def test_json_of_an_exception() -> None:

@@ -8,7 +8,7 @@ import pytest
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 
-from neuroroute import BackingOff, BreakerPolicy, Event, LMStudioAdapter, LMStudioError
+from neuroroute import BackingOff, BreakerPolicy, Event, LMStudioAdapter, LMStudioError, TokenUsage
 from neuroroute.pipe import events as told
 from neuroroute.simulator import Answer, Fail, Simulator, StreamFault
 from neuroroute.telemetry.prometheus import PrometheusObserver
@@ -140,6 +140,29 @@ def test_labels_are_bounded() -> None:
     assert {sample.labels["model"] for sample in samples} == {"model0", "model1", "model2", "other"}
     assert {sample.labels["host"] for sample in samples} == {"host0", "host1", "other"}
     assert sum(sample.value for sample in samples) == 100
+
+
+def test_a_cached_answer_takes_no_tokens(metrics: PrometheusObserver) -> None:
+    """What came from a cache is a request, but its tokens were counted when it was made."""
+    metrics(
+        told.RequestEnded(
+            host="h",
+            model="m",
+            api="chat",
+            streaming=False,
+            outcome="answered",
+            error=None,
+            duration_ms=1,
+            ttft_ms=None,
+            attempts=0,
+            answered_by="m",
+            finish_reason="stop",
+            tokens=TokenUsage(prompt=9, completion=4, total=13),
+            cached=True,
+        )
+    )
+    assert value(metrics, "requests_total") == 1
+    assert value(metrics, "tokens_total") is None
 
 
 def test_every_label_has_few_values(metrics: PrometheusObserver) -> None:

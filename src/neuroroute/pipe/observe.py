@@ -25,7 +25,8 @@ from neuroroute.pipe.events import (
 from neuroroute.pipe.reply import Clock, Layer, Reply, Send
 from neuroroute.pipe.watched import WatchedReply
 from neuroroute.requests import ChatRequest
-from neuroroute.responses import StreamingChunk, fold
+from neuroroute.responses import StreamingChunk, TokenUsage, fold
+from neuroroute.wire.decoder import Decoder
 
 PARAMETERS = (
     "temperature",
@@ -147,7 +148,7 @@ class _Request:
                 attempts=next(request.attempt_numbers or count(1)) - 1,
                 answered_by="" if answer is None else answer.model,
                 finish_reason=None if answer is None else answer.finish_reason,
-                tokens=None if answer is None or answer.before else answer.usage,
+                tokens=_counted(answer),
                 cached=request.cached,
             )
         )
@@ -168,6 +169,12 @@ class _Request:
                 tool_calls=folded.tool_calls,
             )
         )
+
+
+def _counted(answer: Decoder | None) -> TokenUsage | None:
+    """What the server counted, where that is all of it; LM Studio has been seen to count nothing (#1602)."""
+    usage = None if answer is None or answer.before else answer.usage
+    return usage if usage is not None and usage.prompt else None
 
 
 def attempting(tell: Tell, clock: Clock) -> Layer:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, TypeAlias
-
-import msgspec
 
 from neuroroute.pipe import events as told
 from neuroroute.pipe.events import Event
@@ -55,7 +54,7 @@ class LoggingObserver:
             content = self._content(event)
             fields |= content
             if content:
-                words, args = f"{words}: %s", (*args, msgspec.json.encode(content).decode())
+                words, args = f"{words}: %s", (*args, json.dumps(content, ensure_ascii=False))
         self._logger.log(level, words, *args, extra=fields)
 
     def _content(self, event: Event) -> dict[str, Any]:
@@ -83,7 +82,7 @@ class JSONFormatter(logging.Formatter):
         line |= {name: value for name, value in vars(record).items() if name not in _OWN}
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
-        return msgspec.json.encode(line, enc_hook=str).decode()
+        return json.dumps(line, default=str)
 
 
 _OWN = frozenset((*vars(logging.makeLogRecord({})), "message", "asctime"))

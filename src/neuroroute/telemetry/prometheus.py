@@ -127,7 +127,7 @@ class PrometheusObserver:
             self._seconds.labels(*place).observe(event.duration_ms / 1000)
         if event.ttft_ms is not None:
             self._first.labels(*place).observe(event.ttft_ms / 1000)
-        if event.tokens is not None:
+        if event.tokens is not None and not event.cached:
             self._tokens.labels(*place, "prompt").inc(event.tokens.prompt)
             self._tokens.labels(*place, "completion").inc(event.tokens.completion)
 
