@@ -80,17 +80,18 @@ class Core:
         self.health = Health(self._look, clock, random, background)
         tell = teller([*observers, self.health.take])
         self.tell = tell if observers else None  # for what stands above the pipe
-        policy = HostPolicy(
-            breaker=breaker_policy,
-            retry_budget=retry_policy.budget,
-            slots=slots,
-            clock=clock,
-            random=random,
-            tell=tell,
-            background=background,
-            list_models=self._list,
+        self.hosts = Hosts(
+            HostPolicy(
+                breaker=breaker_policy,
+                retry_budget=retry_policy.budget,
+                slots=slots,
+                clock=clock,
+                random=random,
+                tell=tell,
+                background=background,
+                list_models=self._list,
+            )
         )
-        self.hosts = Hosts(policy)
         self.hosts.use(settings.hosts)
         above, below = watching(observers, tell, clock)
         self._send: Send = self._folded(above, below, retry_policy, breaker_policy, tell)
