@@ -30,7 +30,7 @@ $(PY):
 	$(PY) -m pip install --quiet --upgrade "pip>=25.1"
 
 .venv/.demo: $(PY) pyproject.toml
-	$(PY) -m pip install --quiet --progress-bar off --editable ".[cli,embedded]" fastapi httpx
+	$(PY) -m pip install --quiet --progress-bar off --editable ".[cli,embedded,prometheus]" fastapi httpx
 	@$(PY) -c "import pathlib; pathlib.Path('$@').touch()"
 
 .venv/.dev: $(PY) pyproject.toml

@@ -51,7 +51,20 @@ SECTIONS = {
         *("ModelDetails", "ModelInstance", "Capability", "LoadedModel", "DownloadedModel", "ModelProgress"),
     ],
     "Events": [
-        *("Observer", "Event", "BreakerChanged", "BackingOff", "ModelLoading", "ModelReloaded", "Hedged"),
+        *("Observer", "Event", "RequestStarted", "RequestEnded", "AttemptStarted", "AttemptEnded", "BackingOff"),
+        *(
+            "Queued",
+            "Admitted",
+            "LeftQueue",
+            "ToolRan",
+            "CallsSalvaged",
+            "ContentEvent",
+            "PromptSent",
+            "AnswerReceived",
+        ),
+        *("BreakerChanged", "ModelLoading", "ModelReloaded", "Hedged"),
+        *("LoggingObserver", "JSONFormatter", "telemetry.otel.OpenTelemetryObserver"),
+        "telemetry.prometheus.PrometheusObserver",
         *("FailedOver", "HostChanged", "StreamContinued", "ModelLoaded", "ModelUnloaded", "ModelDownloaded"),
         "PromptProcessing",
     ],
@@ -64,7 +77,7 @@ def page() -> str:
     lines = [
         "# API reference",
         "",
-        "Made by `make docs` from the docstrings; every name is imported from `neuroroute`.",
+        "Made by `make docs` from the docstrings; every name is imported from `neuroroute`, or from the module shown.",
         "",
     ]
     for title, names in SECTIONS.items():

@@ -19,6 +19,7 @@ from neuroroute.engine import EmbeddedEngine
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
+    from neuroroute import Event, Observer
     from neuroroute.simulator import Simulator
     from neuroroute.simulator.received import Received
 
@@ -83,6 +84,11 @@ def _unlisted(reporter: pytest.TerminalReporter) -> list[str]:
 def chats(lmstudio: Simulator) -> list[Received]:
     """What models were asked; the listings that were asked for on the way are left out."""
     return [received for received in lmstudio.requests if received.path == "/v1/chat/completions"]
+
+
+def only(events: list[Event], *kinds: type[Event]) -> Observer:
+    """An observer that keeps events of these kinds."""
+    return lambda event: events.append(event) if isinstance(event, kinds) else None
 
 
 class FakeClock:

@@ -23,6 +23,7 @@ def test_importing_is_light() -> None:
     """Importing the package loads neither aiohttp nor the engine nor the simulator nor the command line."""
     loaded = run("import sys, neuroroute; print(*sorted({name.split('.')[0] for name in sys.modules}))").split()
     heavy = "aiohttp yarl click rich prompt_toolkit xllamacpp pydantic jsonschema_rs docstring_parser mcp anyio sqlite3"
+    heavy += " opentelemetry prometheus_client"
     assert not {*heavy.split()} & {*loaded}
     inner = run("import sys, neuroroute; print(*sys.modules)").split()
     assert not {"neuroroute.engine", "neuroroute.simulator", "neuroroute.cli", "neuroroute.pipe.transport"} & {*inner}

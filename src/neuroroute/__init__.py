@@ -64,12 +64,19 @@ from neuroroute.messages import (
 from neuroroute.options import RequestOptions
 from neuroroute.pipe.breaker import Breaker
 from neuroroute.pipe.events import (
+    Admitted,
+    AnswerReceived,
+    AttemptEnded,
+    AttemptStarted,
     BackingOff,
     BreakerChanged,
+    CallsSalvaged,
+    ContentEvent,
     Event,
     FailedOver,
     Hedged,
     HostChanged,
+    LeftQueue,
     ModelDownloaded,
     ModelLoaded,
     ModelLoading,
@@ -77,7 +84,12 @@ from neuroroute.pipe.events import (
     ModelUnloaded,
     Observer,
     PromptProcessing,
+    PromptSent,
+    Queued,
+    RequestEnded,
+    RequestStarted,
     StreamContinued,
+    ToolRan,
 )
 from neuroroute.pipe.policies import BreakerPolicy, RetryPolicy
 from neuroroute.pipe.reply import Clock
@@ -95,18 +107,24 @@ from neuroroute.responses import (
 from neuroroute.shapes import PartialJSON
 from neuroroute.store import ConversationStore, ConversationSummary, MemoryStore, SavedConversation, SQLiteStore
 from neuroroute.streams import ChunkStream, CompletionStream
+from neuroroute.telemetry import JSONFormatter, LoggingObserver
 from neuroroute.toolloop import ToolStream
 from neuroroute.tools import FunctionDefinition, Tool, Toolbox, ToolDefinition, tool
 from neuroroute.turns import TurnStream
 
 __all__ = [
     "AdapterClosedError",
+    "Admitted",
+    "AnswerReceived",
     "AnyMessage",
     "AssistantMessage",
+    "AttemptEnded",
+    "AttemptStarted",
     "BackingOff",
     "Breaker",
     "BreakerChanged",
     "BreakerPolicy",
+    "CallsSalvaged",
     "Capability",
     "ChatMessage",
     "ChunkStream",
@@ -114,6 +132,7 @@ __all__ = [
     "Clock",
     "CompletionStream",
     "ConfigurationError",
+    "ContentEvent",
     "ContextBudget",
     "Conversation",
     "ConversationConflictError",
@@ -131,10 +150,13 @@ __all__ = [
     "HostSettings",
     "HostStatus",
     "ImagePart",
+    "JSONFormatter",
     "LMStudioAdapter",
     "LMStudioError",
     "LMStudioResponse",
+    "LeftQueue",
     "LoadedModel",
+    "LoggingObserver",
     "MCPServer",
     "MalformedResponseError",
     "MemoryStore",
@@ -165,7 +187,11 @@ __all__ = [
     "Observer",
     "PartialJSON",
     "PromptProcessing",
+    "PromptSent",
+    "Queued",
+    "RequestEnded",
     "RequestOptions",
+    "RequestStarted",
     "RetryPolicy",
     "SQLiteStore",
     "SavedConversation",
@@ -192,6 +218,7 @@ __all__ = [
     "ToolError",
     "ToolFailedError",
     "ToolMessage",
+    "ToolRan",
     "ToolRefusedError",
     "ToolRoundsError",
     "ToolStream",

@@ -116,7 +116,7 @@ class LMStudioAdapter(EmbeddingVerbs):
                 there.
             LMStudioError: a request failed.
         """
-        loop, options = _tool_loop(tools, max_rounds, on_tool_call, tool_timeout_ms, max_result_bytes, options)
+        loop, options = self._tool_loop(tools, max_rounds, on_tool_call, tool_timeout_ms, max_result_bytes, options)
 
         typed = options.get("response_format", self._defaults["response_format"]) is not None
         untyped = options | {"response_format": None, "reask": 0} if typed else options
@@ -148,7 +148,7 @@ class LMStudioAdapter(EmbeddingVerbs):
         if options.get("response_format", self._defaults["response_format"]) is not None:
             why = "stream_tools takes no response_format: the answers in words would stream, too"
             raise ModelInvalidRequestError(why, hint="Use run_tools, or set response_format=None.")
-        loop, options = _tool_loop(tools, max_rounds, on_tool_call, tool_timeout_ms, max_result_bytes, options)
+        loop, options = self._tool_loop(tools, max_rounds, on_tool_call, tool_timeout_ms, max_result_bytes, options)
 
         last: CompletionStream | None = None
 
@@ -217,6 +217,20 @@ class LMStudioAdapter(EmbeddingVerbs):
     def _loop_stream(self, options: dict[str, Any]) -> ToolStream:
         return self.stream_tools("", **options)
 
+    def _tool_loop(
+        self,
+        tools: Iterable[ToolItem] | Toolbox,
+        max_rounds: int,
+        on_tool_call: OnToolCall | None,
+        tool_timeout_ms: float | None,
+        max_result_bytes: int | None,
+        options: Mapping[str, Any],
+    ) -> tuple[ToolLoop, RequestOptions]:
+        """The loop, and the options of its first request."""
+        toolbox = Toolbox.of_runnable(tools, timeout_ms=tool_timeout_ms, max_result_bytes=max_result_bytes)
+        loop = ToolLoop(toolbox, max_rounds=max_rounds, on_tool_call=on_tool_call, tell=self._core.tell)
+        return loop, cast("RequestOptions", {**options, "tools": toolbox})
+
     async def aclose(self) -> None:
         """Closes the connections of this event loop, those of siblings too; the next call opens new ones."""
         await self._core.aclose()
@@ -228,20 +242,6 @@ class LMStudioAdapter(EmbeddingVerbs):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         await self.aclose()
-
-
-def _tool_loop(
-    tools: Iterable[ToolItem] | Toolbox,
-    max_rounds: int,
-    on_tool_call: OnToolCall | None,
-    tool_timeout_ms: float | None,
-    max_result_bytes: int | None,
-    options: Mapping[str, Any],
-) -> tuple[ToolLoop, RequestOptions]:
-    """The loop, and the options of its first request."""
-    toolbox = Toolbox.of_runnable(tools, timeout_ms=tool_timeout_ms, max_result_bytes=max_result_bytes)
-    loop = ToolLoop(toolbox, max_rounds=max_rounds, on_tool_call=on_tool_call)
-    return loop, cast("RequestOptions", {**options, "tools": toolbox})
 
 
 def _next_round(options: RequestOptions, messages: list[AnyMessage], previous: ModelResponse | None) -> RequestOptions:

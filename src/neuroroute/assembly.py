@@ -46,6 +46,7 @@ def assembled(
             processing_time=processing_time,
             messages=[*request.messages],
             api=request.endpoint.api,
+            request_id=request.id,
         )
     answer = reply.answer
     folded = fold(chunks, len(request.messages))
@@ -75,6 +76,7 @@ def assembled(
         host=reply.host,
         api=request.endpoint.api,
         response_id=answer.response_id if answer.complete else None,
+        request_id=request.id,
         notes=(*request.notes, *notes),
         raw_json=answer.raw(folded),
     )

@@ -25,17 +25,18 @@ from neuroroute.pipe.breaker import breaker
 from neuroroute.pipe.capable import capable
 from neuroroute.pipe.continuing import continuing
 from neuroroute.pipe.deadline import deadline
-from neuroroute.pipe.events import Observer, teller
+from neuroroute.pipe.events import Observer, Tell, teller
 from neuroroute.pipe.following import following
 from neuroroute.pipe.hedge import hedge
 from neuroroute.pipe.host import Host
 from neuroroute.pipe.hosts import Hosts
 from neuroroute.pipe.loading import loading
 from neuroroute.pipe.loadonce import loadonce
+from neuroroute.pipe.observe import watching
 from neuroroute.pipe.policies import BreakerPolicy, HostPolicy, RetryPolicy
 from neuroroute.pipe.progress import OnProgress
 from neuroroute.pipe.reloading import reloading
-from neuroroute.pipe.reply import Clock, Reply, Send, pipe
+from neuroroute.pipe.reply import Clock, Layer, Reply, Send, pipe
 from neuroroute.pipe.retry import retry
 from neuroroute.pipe.route import route
 from neuroroute.pipe.selecting import selecting
@@ -77,11 +78,13 @@ class Core:
         self._proxy = proxy
         self._max_response_bytes = max_response_bytes
         self._clock = clock
+        self._random = random
         self._servers: dict[str, ModelServer] = {}
         self._transport: Transport | None = None
         background = Background()
         self.health = Health(self._look, clock, random, background)
         tell = teller([*observers, self.health.take])
+        self.tell = tell if observers else None  # for what stands above the pipe
         self.hosts = Hosts(
             HostPolicy(
                 breaker=breaker_policy,
@@ -95,21 +98,36 @@ class Core:
             )
         )
         self.hosts.use(settings.hosts)
-        self._send: Send = pipe(
-            continuing(self.hosts, tell),
+        above, below = watching(observers, tell, clock)
+        self._send: Send = self._folded(above, below, retry_policy, breaker_policy, tell)
+
+    def _folded(
+        self,
+        above: Sequence[Layer],
+        below: Sequence[Layer],
+        retry_policy: RetryPolicy,
+        breaker_policy: BreakerPolicy,
+        tell: Tell,
+    ) -> Send:
+        """The pipe: the layers that were asked for around those that are always there."""
+        hosts, clock = self.hosts, self._clock
+        return pipe(
+            *above,
+            continuing(hosts, tell),
             deadline(clock),
-            selecting(self.hosts),
-            trimming(self.hosts),
-            retry(retry_policy, clock, random, self.hosts, tell),
-            reloading(self.hosts, self._reload, tell),
-            hedge(self.hosts, tell),
-            route(self.hosts, tell),
-            capable(self.hosts, clock),
+            selecting(hosts),
+            trimming(hosts),
+            retry(retry_policy, clock, self._random, hosts, tell),
+            reloading(hosts, self._reload, tell),
+            hedge(hosts, tell),
+            route(hosts, tell),
+            capable(hosts, clock),
             following(),
-            loading(self.hosts, tell),
-            loadonce(self.hosts),
-            admit(self.hosts, clock),
-            breaker(self.hosts, clock, breaker_policy.slow_first_chunk),
+            loading(hosts, tell),
+            loadonce(hosts),
+            admit(hosts, clock),
+            breaker(hosts, clock, breaker_policy.slow_first_chunk),
+            *below,
             transport=lambda request: self.transport.send(request),
         )
 

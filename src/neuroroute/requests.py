@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
@@ -93,8 +93,16 @@ class ChatRequest(msgspec.Struct, kw_only=True):
     """How many of the messages the host remembers, so that they are not sent ..."""
     known_as: str | None = None
     """... and the id under which it does."""
+    cached: bool = False
+    """Its answer came from a cache."""
     progressed: Callable[[ModelProgress], None] | None = None
     """Is told how far the server is before it answers."""
+    id: str = ""
+    """What events call it; empty where nobody listens."""
+    attempt_numbers: Iterator[int] | None = None
+    """Gives each attempt its number, copies of the request included; None where nobody listens."""
+    headers: dict[str, str] | None = None
+    """What observers add to the headers of this attempt."""
 
     def encode(self) -> None:
         """Makes the body anew, once the model or the messages have changed."""

@@ -155,6 +155,8 @@ class ModelResponse(msgspec.Struct, kw_only=True, rename={"raw_json": "raw"}):
     """The option ``api`` that it was asked with."""
     response_id: str | None = None
     """Under which the server remembers the answer and all before it (``native``, ``responses``); see ``previous``."""
+    request_id: str = ""
+    """What events and logs call the request; empty where there are no ``observers``."""
     notes: tuple[Note, ...] = ()
     """What was adapted, or is not as asked."""
     raw_json: msgspec.Raw = msgspec.Raw(b"{}")

@@ -25,6 +25,7 @@ from neuroroute.errors import (
     ToolUnknownError,
 )
 from neuroroute.messages import AnyMessage, ToolCall, ToolMessage
+from neuroroute.pipe.events import Tell, ToolRan
 from neuroroute.responses import ModelResponse, Note, StreamingChunk
 from neuroroute.streams import CompletionStream
 from neuroroute.tools.results import bounded
@@ -53,6 +54,7 @@ class ToolLoop:
         *,
         max_rounds: int,
         on_tool_call: OnToolCall | None = None,
+        tell: Tell | None = None,
     ) -> None:
         """Checks everything.
 
@@ -60,6 +62,7 @@ class ToolLoop:
             tools: all of which can be run.
             max_rounds: of tools.
             on_tool_call: may refuse a call.
+            tell: tells observers of each call.
 
         Raises:
             ModelInvalidRequestError: names what is wrong.
@@ -73,6 +76,7 @@ class ToolLoop:
         self._rounds_left = max_rounds
         self._max_rounds = max_rounds
         self._on_tool_call = on_tool_call
+        self._tell = tell
         self._made: Counter[tuple[str, bytes]] = Counter()
         self._notes: list[Note] = []
         self._running: list[asyncio.Task[Any]] = []
@@ -122,7 +126,7 @@ class ToolLoop:
             if self._made[key] >= SAME_CALL_LIMIT:
                 why = f"the model called {key[0]!r:.80} {SAME_CALL_LIMIT} times with the same arguments"
                 raise _ended(why, response)
-        return [*response.messages, *await self._results(calls)]
+        return [*response.messages, *await self._results(response)]
 
     def leave(self) -> None:
         """Cancels the tools that run; whoever waits for them is told. In the thread of the event loop only."""
@@ -134,10 +138,11 @@ class ToolLoop:
         self._notes += [note for note in response.notes if note not in self._notes]
         response.notes = (*self._notes,)
 
-    async def _results(self, calls: Sequence[ToolCall]) -> list[ToolMessage]:
+    async def _results(self, response: ModelResponse) -> list[ToolMessage]:
         """The calls' results in their order. They are approved one by one, and run side by side."""
+        calls = response.tool_calls
         approved = [(await self._together([self._approved(call)]))[0] for call in calls]
-        return await self._together([self._result(*pair) for pair in zip(calls, approved, strict=True)])
+        return await self._together([self._result(response, *pair) for pair in zip(calls, approved, strict=True)])
 
     async def _together(self, works: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
         """Runs these side by side, where :meth:`leave` can end them."""
@@ -176,14 +181,23 @@ class ToolLoop:
             return ToolRefusedError(f"the call was refused: {verdict}")
         raise TypeError(f"on_tool_call must return True, None, False or a reason, not {type(verdict).__name__}")
 
-    async def _result(self, call: ToolCall, approved: CheckedCall | ToolError) -> ToolMessage:
+    async def _result(self, response: ModelResponse, call: ToolCall, approved: CheckedCall | ToolError) -> ToolMessage:
+        began, code = perf_counter(), None
         try:
             if isinstance(approved, ToolError):
                 raise approved
             text = await self._tools.run(approved)
         except ToolError as error:
+            code = error.code
             told = f"Error: {error.message}." + (f" {error.hint}" if error.hint else "")
             text = bounded(told, self._tools.max_result_bytes)
+        if self._tell is not None:
+            name = "" if isinstance(approved, ToolUnknownError) else call.function.name
+            took = (perf_counter() - began) * 1000
+            of = response.request_id
+            self._tell(
+                ToolRan(host=response.host, model=response.model, request_id=of, name=name, duration_ms=took, code=code)
+            )
         return ToolMessage(tool_call_id=call.id, content=text, name=call.function.name or None)
 
 

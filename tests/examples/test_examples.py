@@ -130,6 +130,12 @@ I cannot know\.
 After:
 Function call: FunctionCall\(name='get_weather', arguments='\{"location":"New York, NY"\}'\)
 """,
+    "monitoring": r"""Answer: Paris\.
+She flew far away\.
+neuroroute_requests_total\{code="",host="[\d.:]+",model="llama3",outcome="answered"\} 2\.0
+neuroroute_tokens_total\{host="[\d.:]+",kind="prompt",model="llama3"\} \d+\.0
+neuroroute_tokens_total\{host="[\d.:]+",kind="completion",model="llama3"\} \d+\.0
+""",
     "text_completion": r"""def celsius_to_fahrenheit\(degrees\):
     return degrees \* 9 / 5 \+ 32
 Tokens: \d+

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from conftest import FakeClock, chats
+from conftest import FakeClock, chats, only
 from neuroroute import (
     Event,
     LMStudioAdapter,
@@ -38,7 +38,7 @@ async def going_on(lmstudio: Simulator, clock: FakeClock, events: list[Event]) -
         clock=clock,
         random=Random(1),
         continue_stream=True,
-        observers=[events.append],
+        observers=[only(events, StreamContinued)],
     ) as made:
         yield made
 

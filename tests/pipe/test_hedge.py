@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from conftest import only
 from neuroroute import Event, Hedged, LMStudioAdapter, ModelTimeoutError, ModelUnavailableError, RetryPolicy
 from neuroroute.simulator import Answer, Fail, Simulator
 
@@ -22,7 +23,7 @@ def events() -> list[Event]:
 @pytest.fixture
 async def hedging(lmstudio: Simulator, events: list[Event]) -> AsyncIterator[LMStudioAdapter]:
     async with LMStudioAdapter(
-        "llama3", base_url=lmstudio.url, hedge_after_ms=20, max_retries=0, slots=4, observers=[events.append]
+        "llama3", base_url=lmstudio.url, hedge_after_ms=20, max_retries=0, slots=4, observers=[only(events, Hedged)]
     ) as made:
         yield made
 
@@ -36,7 +37,7 @@ async def test_a_late_answer_is_asked_for_a_second_time(
     lmstudio.answer("quick")
     response = await (hedging.stream("hi").whole() if streaming else hedging.generate_completion("hi"))
     assert response.text == "quick"
-    assert events == [Hedged(host=response.host, model="llama3")]
+    assert events == [Hedged(host=response.host, model="llama3", request_id=response.request_id)]
     await lmstudio.requests[0].wait_ended(1)
     assert lmstudio.requests[0].closed_early
     assert repr(hedging._core.hosts.all[0].budget) == "<RetryBudget 9.2 retries left>"
@@ -160,7 +161,7 @@ async def test_nothing_is_paid_for_a_request_that_would_only_wait(lmstudio: Simu
     """Without a free slot a second request is not made, told of, or paid."""
     lmstudio.answer(Answer("slowly", delay=0.1))
     async with LMStudioAdapter(
-        "llama3", base_url=lmstudio.url, slots=1, hedge_after_ms=10, observers=[events.append]
+        "llama3", base_url=lmstudio.url, slots=1, hedge_after_ms=10, observers=[only(events, Hedged)]
     ) as adapter:
         assert (await adapter.generate_completion("hi")).text == "slowly"
         assert repr(adapter._core.hosts.all[0].budget) == "<RetryBudget 10.2 retries left>"

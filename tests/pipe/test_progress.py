@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from conftest import only
 from neuroroute import Event, LMStudioAdapter, ModelLoading, ModelProgress, ModelTimeoutError, PromptProcessing
 from neuroroute.pipe import loading
 from neuroroute.simulator import Answer, SimulatedModel, Simulator, StreamFault
@@ -30,7 +31,9 @@ def slow() -> SimulatedModel:
 @pytest.fixture
 async def watched(lmstudio: Simulator, events: list[Event]) -> AsyncIterator[LMStudioAdapter]:
     lmstudio.models[:] = [SimulatedModel("big", load_seconds=0.05)]
-    async with LMStudioAdapter("big", base_url=lmstudio.url, observers=[events.append], max_retries=0) as made:
+    async with LMStudioAdapter(
+        "big", base_url=lmstudio.url, observers=[only(events, ModelLoading, PromptProcessing)], max_retries=0
+    ) as made:
         yield made
 
 

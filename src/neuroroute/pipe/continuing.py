@@ -134,7 +134,8 @@ class ContinuedReply:
         self.attempts += reply.attempts
         self._note(len(reply.ready) - known)
         self._request.notes.append(Note("STREAM_CONTINUED", f"it broke off ({error.message}), and was continued"))
-        self._tell(StreamContinued(host=reply.host, model=self._request.model, error=bare(error)))
+        request = self._request
+        self._tell(StreamContinued(host=reply.host, model=request.model, request_id=request.id, error=bare(error)))
 
     def _follow_up(self) -> ChatRequest | None:
         """The request for the rest; None where that cannot be asked for."""

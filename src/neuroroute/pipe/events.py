@@ -11,9 +11,13 @@ import msgspec
 
 from neuroroute.details import LoadedModel
 from neuroroute.errors import LMStudioError
+from neuroroute.messages import AnyMessage, ToolCall
+from neuroroute.responses import TokenUsage
 
 BreakerState: TypeAlias = Literal["closed", "open", "half_open"]
 HostState: TypeAlias = Literal["unknown", "up", "down", "draining"]
+Outcome: TypeAlias = Literal["answered", "failed", "left"]
+"""``left``: whoever asked was cancelled, or closed the stream before its end."""
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):
@@ -23,6 +27,119 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     """Name and port."""
     model: str
     """The model that was asked; empty where it is about the whole host."""
+    request_id: str = ""
+    """Of which request, unique in this process; empty where it is about none, or about many."""
+
+
+class RequestStarted(Event, frozen=True, kw_only=True):
+    """A request sets out; all its attempts are part of it."""
+
+    api: str
+    """The option ``api``, or ``embeddings``."""
+    streaming: bool
+    parameters: dict[str, float]
+    """Numbers that it was asked with: ``temperature``, ``max_tokens`` and the like."""
+
+
+class RequestEnded(Event, frozen=True, kw_only=True):
+    """A request is over: answered to its last chunk, failed, or left."""
+
+    api: str
+    """The option ``api``, or ``embeddings``."""
+    streaming: bool
+    outcome: Outcome
+    error: LMStudioError | None
+    """Why it failed."""
+    duration_ms: float
+    """From the call to the end, waits and retries included; of a stream, until its end was taken."""
+    ttft_ms: float | None
+    """Until the first meaningful chunk of a stream; None: there was none, or it was no stream."""
+    attempts: int
+    """How often it was sent."""
+    answered_by: str
+    """The model that answered, as the server names it; empty where none did."""
+    finish_reason: str | None
+    tokens: TokenUsage | None
+    """As the server counted; None: it did not, or not all of them."""
+    cached: bool
+    """Whether the answer came from a cache."""
+
+
+class AttemptStarted(Event, frozen=True, kw_only=True):
+    """A request is sent to a host."""
+
+    attempt: int
+    """Its number in the request, from 1."""
+    headers: dict[str, str]
+    """Empty; what an observer puts in is sent along, such as a ``traceparent``."""
+
+
+class AttemptEnded(Event, frozen=True, kw_only=True):
+    """An attempt is over, its answer included."""
+
+    attempt: int
+    """Its number in the request, from 1."""
+    outcome: Outcome
+    error: LMStudioError | None
+    """Why it failed."""
+    duration_ms: float
+
+
+class Queued(Event, frozen=True, kw_only=True):
+    """An attempt finds all slots of its model taken, and waits for one."""
+
+    queue_length: int
+    """How many wait now, this one included."""
+
+
+class Admitted(Event, frozen=True, kw_only=True):
+    """An attempt has got a slot, at once or after a wait."""
+
+    wait_ms: float
+    queue_length: int
+    """How many wait now."""
+
+
+class LeftQueue(Event, frozen=True, kw_only=True):
+    """An attempt waits no more, and got no slot: it was refused, sent away, late, or left."""
+
+    wait_ms: float
+    queue_length: int
+    """How many wait now."""
+
+
+class CallsSalvaged(Event, frozen=True, kw_only=True):
+    """The model had left calls in its text, and they were taken out of it."""
+
+    count: int
+
+
+class ToolRan(Event, frozen=True, kw_only=True):
+    """A call of the model was run, or refused; ``request_id`` is of the request whose answer asked for it."""
+
+    name: str
+    """The tool; empty where there is none of the name that the model called."""
+    duration_ms: float
+    code: str | None
+    """Of the error that the model was told, such as ``TOOL_ARGUMENTS``; None: it had a result."""
+
+
+class ContentEvent(Event, frozen=True, kw_only=True):
+    """What was said. Only observers whose attribute ``wants_content`` is True are told of these."""
+
+
+class PromptSent(ContentEvent, frozen=True, kw_only=True):
+    """The history of a request, told after its :class:`RequestStarted`."""
+
+    messages: tuple[AnyMessage, ...]
+
+
+class AnswerReceived(ContentEvent, frozen=True, kw_only=True):
+    """What came of an answer, told before its :class:`RequestEnded`, however it ended."""
+
+    text: str
+    reasoning: str
+    tool_calls: tuple[ToolCall, ...]
 
 
 class BreakerChanged(Event, frozen=True, kw_only=True):
@@ -119,11 +236,17 @@ Tell: TypeAlias = Callable[[Event], None]
 _log = logging.getLogger("neuroroute")
 
 
+def wants_content(observer: Observer) -> bool:
+    """Whether an observer asked to be told what was said."""
+    return getattr(observer, "wants_content", False) is True
+
+
 def teller(observers: Sequence[Observer]) -> Tell:
     """Tells all of them; one that fails is noted in the log, and harms neither requests nor the others."""
+    told_content = [observer for observer in observers if wants_content(observer)]
 
     def tell(event: Event) -> None:
-        for observer in observers:
+        for observer in told_content if isinstance(event, ContentEvent) else observers:
             try:
                 observer(event)
             except Exception:  # noqa: BLE001 - it is somebody else's code

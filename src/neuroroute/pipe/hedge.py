@@ -26,7 +26,7 @@ def hedge(hosts: Hosts, tell: Tell) -> Layer:
         try:
             await asyncio.wait(attempts, timeout=after)
             if not attempts[0].done() and _has_room(hosts, request) and hosts.of(request).budget.spend():
-                tell(Hedged(host=request.host, model=second.model))
+                tell(Hedged(host=request.host, model=second.model, request_id=request.id))
                 second.avoids = (request.url, request.model)
                 attempts.append(_begun(send, second))
             reply = await _first(attempts)

@@ -34,7 +34,7 @@ def loading(hosts: Hosts, tell: Tell) -> Layer:
         details = await hosts.of(request).listings.details(request.model, max_age=_MAX_AGE)
         if details is not None and details.loaded is False and request.wait_for_loading():
             hosts.model(request).seen_loading(request.options["model_loading_timeout_ms"])
-            tell(ModelLoading(host=request.host, model=request.model))
+            tell(ModelLoading(host=request.host, model=request.model, request_id=request.id))
             report(request, ModelProgress(model=request.model, phase="loading"))
 
     async def layer(request: ChatRequest, send: Send) -> Reply:

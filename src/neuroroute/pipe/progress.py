@@ -22,11 +22,17 @@ def progressing(request: ChatRequest, model: HostedModel, tell: Tell) -> Callabl
 
     def progressed(progress: ModelProgress) -> None:
         if progress.phase == "processing_prompt":
-            tell(PromptProcessing(host=request.host, model=request.model, fraction=progress.fraction))
+            tell(
+                PromptProcessing(
+                    host=request.host, model=request.model, request_id=request.id, fraction=progress.fraction
+                )
+            )
         else:
             request.wait_for_loading()
             model.seen_loading(request.options["model_loading_timeout_ms"])
-            tell(ModelLoading(host=request.host, model=request.model, fraction=progress.fraction))
+            tell(
+                ModelLoading(host=request.host, model=request.model, request_id=request.id, fraction=progress.fraction)
+            )
         report(request, progress)
 
     return progressed

@@ -19,7 +19,13 @@ class Reply(Protocol):
     making of replies never retries an answer that has begun.
     """
 
-    attempts: int
+    @property
+    def attempts(self) -> int:
+        """Attempts that were needed."""
+        ...
+
+    @attempts.setter
+    def attempts(self, attempts: int) -> None: ...
 
     @property
     def ready(self) -> deque[StreamingChunk]:

@@ -93,6 +93,7 @@ def retry(policy: RetryPolicy, clock: Clock, random: Random, hosts: Hosts, tell:
                 BackingOff(
                     host=request.host,
                     model=request.model,
+                    request_id=request.id,
                     error=bare(request.failures[-1]),
                     attempt=len(request.failures),
                     delay_ms=delay * 1000,

@@ -88,7 +88,9 @@ def route(hosts: Hosts, tell: Tell) -> Layer:
                 failure = another
             request.failovers += 1
             to = following.host.name
-            tell(FailedOver(host=place.host.name, model=request.model, error=bare(failure), to=to))
+            tell(
+                FailedOver(host=place.host.name, model=request.model, request_id=request.id, error=bare(failure), to=to)
+            )
             place = following
         raise ModelUnavailableError("every host is drained", retryable=False, hint="End it with resume().")
 

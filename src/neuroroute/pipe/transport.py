@@ -220,6 +220,8 @@ class Transport:
             self._targets[place] = target
         url, own = target
         extra: dict[str, str] | None = request.options["extra_headers"]
+        if request.headers:
+            extra = request.headers | (extra or {})
         return session.post(
             url,
             data=body if len(body) < _LARGE_BODY else io.BytesIO(body),

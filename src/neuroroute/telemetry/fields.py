@@ -1,0 +1,45 @@
+"""The facts of events, by the names that logs and traces have for them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from neuroroute.errors import LMStudioError, ModelUnavailableError
+from neuroroute.pipe import events as told
+from neuroroute.pipe.events import Event
+
+FIELDS = (
+    *("request_id", "model", "host", "attempt", "attempts", "api", "streaming", "cached", "outcome", "finish_reason"),
+    *("duration_ms", "ttft_ms", "delay_ms", "wait_ms", "queue_length", "count", "code", "fraction", "to"),
+    "answered_by",
+)
+"""Of an event, under the same name; what is not listed here never leaves the process."""
+
+
+def error_of(event: Event) -> LMStudioError | None:
+    """The error that an event tells of."""
+    error: object = getattr(event, "cause", None) or getattr(event, "error", None)
+    return error if isinstance(error, LMStudioError) else None
+
+
+def fields_of(event: Event) -> dict[str, Any]:
+    """The facts of an event, by the names that logs have for them; nothing of what was said."""
+    fields: dict[str, Any] = {"event": type(event).__name__}
+    for name in FIELDS:
+        if (value := getattr(event, name, None)) not in (None, ""):
+            fields[name] = value
+    if (error := error_of(event)) is not None:
+        fields["code"] = error.code
+        if error.status is not None:
+            fields["status"] = error.status
+        if isinstance(error, ModelUnavailableError) and error.reason is not None:
+            fields["reason"] = error.reason
+    if isinstance(event, told.RequestEnded) and event.tokens is not None:
+        fields |= {"prompt_tokens": event.tokens.prompt, "completion_tokens": event.tokens.completion}
+    elif isinstance(event, told.BreakerChanged):
+        fields["breaker_state"] = event.after
+    elif isinstance(event, told.HostChanged):
+        fields["host_state"] = event.after
+    elif isinstance(event, told.ToolRan):
+        fields["tool"] = event.name or "unknown"
+    return fields
