@@ -47,13 +47,14 @@ SECTIONS = {
         *("Conversation", "SyncConversation", "TurnStream", "SyncTurnStream", "ContextBudget", "PartialJSON")
     ],
     "Stores": ["ConversationStore", "SQLiteStore", "MemoryStore", "SavedConversation", "ConversationSummary"],
+    "Caches": ["MemoryCache", "SQLiteCache", "ResponseCache"],
     "Models": [
         *("ModelDetails", "ModelInstance", "Capability", "LoadedModel", "DownloadedModel", "ModelProgress"),
     ],
     "Events": [
         *("Observer", "Event", "BreakerChanged", "BackingOff", "ModelLoading", "ModelReloaded", "Hedged"),
         *("FailedOver", "HostChanged", "StreamContinued", "ModelLoaded", "ModelUnloaded", "ModelDownloaded"),
-        "PromptProcessing",
+        *("PromptProcessing", "CacheLooked", "CacheStored"),
     ],
 }
 

@@ -13,6 +13,7 @@ from neuroroute.blocking import (
     SyncTurnStream,
 )
 from neuroroute.budget import ContextBudget
+from neuroroute.caches import MemoryCache, SQLiteCache
 from neuroroute.capabilities import Capability
 from neuroroute.conversation import Conversation
 from neuroroute.details import DownloadedModel, LoadedModel, ModelDetails, ModelInstance, ModelProgress
@@ -63,9 +64,12 @@ from neuroroute.messages import (
 )
 from neuroroute.options import RequestOptions
 from neuroroute.pipe.breaker import Breaker
+from neuroroute.pipe.cache import ResponseCache
 from neuroroute.pipe.events import (
     BackingOff,
     BreakerChanged,
+    CacheLooked,
+    CacheStored,
     Event,
     FailedOver,
     Hedged,
@@ -107,6 +111,8 @@ __all__ = [
     "Breaker",
     "BreakerChanged",
     "BreakerPolicy",
+    "CacheLooked",
+    "CacheStored",
     "Capability",
     "ChatMessage",
     "ChunkStream",
@@ -137,6 +143,7 @@ __all__ = [
     "LoadedModel",
     "MCPServer",
     "MalformedResponseError",
+    "MemoryCache",
     "MemoryStore",
     "ModelAuthenticationError",
     "ModelBusyError",
@@ -166,7 +173,9 @@ __all__ = [
     "PartialJSON",
     "PromptProcessing",
     "RequestOptions",
+    "ResponseCache",
     "RetryPolicy",
+    "SQLiteCache",
     "SQLiteStore",
     "SavedConversation",
     "ServerCall",

@@ -19,6 +19,7 @@ from neuroroute.hostlist import HostList
 from neuroroute.messages import AnyMessage
 from neuroroute.options import DEFAULTS, RequestOptions, checked
 from neuroroute.pipe.breaker import Breaker
+from neuroroute.pipe.cache import ResponseCache
 from neuroroute.pipe.events import Observer
 from neuroroute.pipe.host import Host
 from neuroroute.pipe.policies import BreakerPolicy, RetryPolicy
@@ -42,6 +43,7 @@ class Adapter:
         proxy: str | None = None,
         retry: RetryPolicy | None = None,
         breaker: BreakerPolicy | None = None,
+        cache: ResponseCache | None = None,
         slots: int | None = None,
         observers: Sequence[Observer] = (),
         clock: Clock | None = None,
@@ -65,6 +67,9 @@ class Adapter:
             proxy: URL of an HTTP proxy; the environment's proxies are not used.
             retry: how retries wait; how many is ``max_retries``.
             breaker: when a host's model that fails is left alone, and for how long.
+            cache: keeps answers, so that the same request is answered without the model: a
+                :class:`~neuroroute.MemoryCache`, a :class:`~neuroroute.SQLiteCache`, or your own
+                :class:`~neuroroute.ResponseCache`. Default: none. See ``cache_mode``.
             slots: how many requests a host takes at once for a model; more wait, up to 1000, in order. Default: as many
                 as the server lists (LM Studio: 4).
             observers: are called with each :class:`~neuroroute.pipe.events.Event`, in the event loop's thread; what
@@ -94,6 +99,7 @@ class Adapter:
             proxy=None if proxy is None else _proxy(proxy),
             retry_policy=_of_kind("retry", retry, RetryPolicy) or RetryPolicy(),
             breaker_policy=_of_kind("breaker", breaker, BreakerPolicy) or BreakerPolicy(),
+            cache=None if cache is None else _cache(cache),
             slots=None if slots is None else _at_least_1("slots", slots),
             observers=_observers(observers),
             clock=SystemClock() if clock is None else _clock(clock),
@@ -235,6 +241,15 @@ def _clock(value: Any) -> Clock:
         )
     clock: Clock = value
     return clock
+
+
+def _cache(value: Any) -> ResponseCache:
+    if not all(iscoroutinefunction(getattr(value, name, None)) for name in ("get", "put", "delete")):
+        raise ModelInvalidRequestError(
+            f"cache must have async get(key), put(key, value) and delete(key), which a {type(value).__name__} has not"
+        )
+    cache: ResponseCache = value
+    return cache
 
 
 def _at_least_1(name: str, value: Any) -> int:

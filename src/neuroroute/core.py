@@ -19,6 +19,7 @@ from neuroroute.models.server import ModelServer
 from neuroroute.pipe.admit import admit
 from neuroroute.pipe.background import Background
 from neuroroute.pipe.breaker import breaker
+from neuroroute.pipe.cache import ResponseCache, caching
 from neuroroute.pipe.capable import capable
 from neuroroute.pipe.continuing import continuing
 from neuroroute.pipe.deadline import deadline
@@ -57,6 +58,7 @@ class Core:
         proxy: str | None,
         retry_policy: RetryPolicy,
         breaker_policy: BreakerPolicy,
+        cache: ResponseCache | None,
         slots: int | None,
         observers: Sequence[Observer],
         clock: Clock,
@@ -90,7 +92,9 @@ class Core:
             )
         )
         self.hosts.use(settings.hosts)
+        cached = () if cache is None else (caching(cache, selecting(self.hosts), background, tell),)
         self._send: Send = pipe(
+            *cached,
             continuing(self.hosts, tell),
             deadline(clock),
             selecting(self.hosts),

@@ -89,6 +89,8 @@ class ChatRequest(msgspec.Struct, kw_only=True):
     """How many of the messages the host remembers, so that they are not sent ..."""
     known_as: str | None = None
     """... and the id under which it does."""
+    cached: bool = False
+    """Its answer came from a cache."""
     progressed: Callable[[ModelProgress], None] | None = None
     """Is told how far the server is before it answers."""
 

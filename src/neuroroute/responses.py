@@ -148,7 +148,7 @@ class ModelResponse(msgspec.Struct, kw_only=True, rename={"raw_json": "raw"}):
     cached: bool = False
     """Whether it came from a cache."""
     attempts: int = 1
-    """Attempts that were needed."""
+    """Attempts that were needed; 0 of a cached answer."""
     host: str = ""
     """Name and port of the host that answered."""
     api: str = "chat"
