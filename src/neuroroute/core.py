@@ -11,6 +11,7 @@ from random import Random
 from typing import TYPE_CHECKING
 
 from neuroroute.details import DownloadedModel, LoadedModel, ModelDetails, Surface
+from neuroroute.estimates import TokenEstimates
 from neuroroute.fleet.health import Health
 from neuroroute.messages import MessageReader
 from neuroroute.models.downloads import download
@@ -23,15 +24,16 @@ from neuroroute.pipe.cache import ResponseCache, caching
 from neuroroute.pipe.capable import capable
 from neuroroute.pipe.continuing import continuing
 from neuroroute.pipe.deadline import deadline
-from neuroroute.pipe.events import Observer, teller
+from neuroroute.pipe.events import Observer, Tell, teller
 from neuroroute.pipe.following import following
 from neuroroute.pipe.hedge import hedge
 from neuroroute.pipe.host import Host
 from neuroroute.pipe.hosts import Hosts
+from neuroroute.pipe.learning import learning
 from neuroroute.pipe.loading import loading
 from neuroroute.pipe.policies import BreakerPolicy, HostPolicy, RetryPolicy
 from neuroroute.pipe.reloading import reloading
-from neuroroute.pipe.reply import Clock, Reply, Send, pipe
+from neuroroute.pipe.reply import Clock, Layer, Reply, Send, pipe
 from neuroroute.pipe.retry import retry
 from neuroroute.pipe.route import route
 from neuroroute.pipe.selecting import selecting
@@ -74,6 +76,7 @@ class Core:
         self._proxy = proxy
         self._max_response_bytes = max_response_bytes
         self._clock = clock
+        self._random = random
         self._servers: dict[str, ModelServer] = {}
         self._transport: Transport | None = None
         background = Background()
@@ -92,22 +95,31 @@ class Core:
             )
         )
         self.hosts.use(settings.hosts)
-        cached = () if cache is None else (caching(cache, selecting(self.hosts), background, tell),)
-        self._send: Send = pipe(
-            *cached,
-            continuing(self.hosts, tell),
+        self.estimates = TokenEstimates()
+        above = () if cache is None else (caching(cache, selecting(self.hosts), background, tell),)
+        self._send: Send = self._folded(above, retry_policy, breaker_policy, tell)
+
+    def _folded(
+        self, above: Sequence[Layer], retry_policy: RetryPolicy, breaker_policy: BreakerPolicy, tell: Tell
+    ) -> Send:
+        """The pipe: the layers that were asked for, and below them those that are always there."""
+        hosts, clock = self.hosts, self._clock
+        return pipe(
+            *above,
+            continuing(hosts, tell),
             deadline(clock),
-            selecting(self.hosts),
-            capable(self.hosts, clock),
-            trimming(self.hosts),
-            retry(retry_policy, clock, random, self.hosts, tell),
-            reloading(self.hosts, self._reload, tell),
-            hedge(self.hosts, tell),
-            route(self.hosts, tell),
+            learning(self.estimates),
+            selecting(hosts),
+            capable(hosts, clock),
+            trimming(hosts),
+            retry(retry_policy, clock, self._random, hosts, tell),
+            reloading(hosts, self._reload, tell),
+            hedge(hosts, tell),
+            route(hosts, tell),
             following(),
-            loading(self.hosts, tell),
-            admit(self.hosts, clock),
-            breaker(self.hosts, clock, breaker_policy.slow_first_chunk),
+            loading(hosts, tell),
+            admit(hosts, clock),
+            breaker(hosts, clock, breaker_policy.slow_first_chunk),
             transport=lambda request: self.transport.send(request),
         )
 
@@ -162,6 +174,10 @@ class Core:
     ) -> DownloadedModel:
         """Has a host download a model."""
         return await download(host, self.server(host.url), model, quantization, timeout_ms, on_progress)
+
+    async def count(self, host: Host, path: str, body: bytes) -> int | None:
+        """Tokens as a host counts them; None where it cannot."""
+        return await self.server(host.url).count(path, body, LISTING_MS)
 
     async def _reload(self, host: Host, model: str, context_length: int | None, timeout_ms: float) -> LoadedModel:
         config = {} if context_length is None else {"context_length": context_length}
