@@ -48,13 +48,14 @@ SECTIONS = {
     ],
     "Stores": ["ConversationStore", "SQLiteStore", "MemoryStore", "SavedConversation", "ConversationSummary"],
     "Caches": ["MemoryCache", "SQLiteCache", "ResponseCache"],
+    "Checks and guards": ["InputChecks", "Guard"],
     "Models": [
         *("ModelDetails", "ModelInstance", "Capability", "LoadedModel", "DownloadedModel", "ModelProgress"),
     ],
     "Events": [
         *("Observer", "Event", "BreakerChanged", "BackingOff", "ModelLoading", "ModelReloaded", "Hedged"),
         *("FailedOver", "HostChanged", "StreamContinued", "ModelLoaded", "ModelUnloaded", "ModelDownloaded"),
-        *("PromptProcessing", "CacheLooked", "CacheStored"),
+        *("PromptProcessing", "CacheLooked", "CacheStored", "GuardRefused"),
     ],
 }
 

@@ -15,6 +15,7 @@ from neuroroute.blocking import (
 from neuroroute.budget import ContextBudget
 from neuroroute.caches import MemoryCache, SQLiteCache
 from neuroroute.capabilities import Capability
+from neuroroute.checks import InputChecks
 from neuroroute.conversation import Conversation
 from neuroroute.details import DownloadedModel, LoadedModel, ModelDetails, ModelInstance, ModelProgress
 from neuroroute.errors import (
@@ -72,6 +73,7 @@ from neuroroute.pipe.events import (
     CacheStored,
     Event,
     FailedOver,
+    GuardRefused,
     Hedged,
     HostChanged,
     ModelDownloaded,
@@ -83,6 +85,7 @@ from neuroroute.pipe.events import (
     PromptProcessing,
     StreamContinued,
 )
+from neuroroute.pipe.guarding import Guard
 from neuroroute.pipe.policies import BreakerPolicy, RetryPolicy
 from neuroroute.pipe.reply import Clock
 from neuroroute.responses import (
@@ -132,11 +135,14 @@ __all__ = [
     "FunctionCall",
     "FunctionDefinition",
     "FunctionMessage",
+    "Guard",
+    "GuardRefused",
     "Hedged",
     "HostChanged",
     "HostSettings",
     "HostStatus",
     "ImagePart",
+    "InputChecks",
     "LMStudioAdapter",
     "LMStudioError",
     "LMStudioResponse",

@@ -12,6 +12,7 @@ from random import Random
 from typing import Any, Self, Unpack, cast
 from urllib.parse import urlsplit
 
+from neuroroute.checks import InputChecks
 from neuroroute.core import Core, SystemClock
 from neuroroute.errors import ConfigurationError, ModelInvalidRequestError
 from neuroroute.fleet.status import HostStatus, status_of
@@ -22,6 +23,7 @@ from neuroroute.options import DEFAULTS, RequestOptions, checked
 from neuroroute.pipe.breaker import Breaker
 from neuroroute.pipe.cache import ResponseCache
 from neuroroute.pipe.events import Observer
+from neuroroute.pipe.guarding import Guard, is_guard
 from neuroroute.pipe.host import Host
 from neuroroute.pipe.policies import BreakerPolicy, RetryPolicy
 from neuroroute.pipe.reply import Clock
@@ -44,6 +46,8 @@ class Adapter:
         proxy: str | None = None,
         retry: RetryPolicy | None = None,
         breaker: BreakerPolicy | None = None,
+        checks: InputChecks | None = None,
+        guards: Sequence[Guard] = (),
         cache: ResponseCache | None = None,
         slots: int | None = None,
         observers: Sequence[Observer] = (),
@@ -68,6 +72,10 @@ class Adapter:
             proxy: URL of an HTTP proxy; the environment's proxies are not used.
             retry: how retries wait; how many is ``max_retries``.
             breaker: when a host's model that fails is left alone, and for how long.
+            checks: which messages and budgets are let through; default: all.
+            guards: are asked before a request is sent and before its answer is handed out, in this order; each is a
+                function ``(messages, options)``, or has ``before(messages, options)``, ``after(response)``, or both.
+                They refuse with a reason, False, or an exception: a ModelContentFilteredError for the caller.
             cache: keeps answers, so that the same request is answered without the model: a
                 :class:`~neuroroute.MemoryCache`, a :class:`~neuroroute.SQLiteCache`, or your own
                 :class:`~neuroroute.ResponseCache`. Default: none. See ``cache_mode``.
@@ -87,7 +95,8 @@ class Adapter:
             ModelInvalidRequestError: an option's value is wrong.
         """
         self._model_id = _model_id(model_id)
-        self._defaults = {**DEFAULTS, **checked(defaults, "LMStudioAdapter")}
+        checks = _of_kind("checks", checks, InputChecks)
+        self._defaults = {**_defaults(checks), **checked(defaults, "LMStudioAdapter")}
         self._core = Core(
             settings=find_settings(
                 base_url=base_url,
@@ -100,6 +109,8 @@ class Adapter:
             proxy=None if proxy is None else _proxy(proxy),
             retry_policy=_of_kind("retry", retry, RetryPolicy) or RetryPolicy(),
             breaker_policy=_of_kind("breaker", breaker, BreakerPolicy) or BreakerPolicy(),
+            checks=checks,
+            guards=_guards(guards),
             cache=None if cache is None else _cache(cache),
             slots=None if slots is None else _at_least_1("slots", slots),
             observers=_observers(observers),
@@ -200,6 +211,17 @@ class Adapter:
         return self._made("", {**request.options, "messages": [*request.messages, *more]}, request.streaming)
 
     def _made(self, prompt: str, options: dict[str, Any], streaming: bool) -> ChatRequest:
+        checks = self._core.checks
+        request = self._unchecked(prompt, options, streaming, checks)
+        if checks is not None:
+            offer, estimate = request.offer, self._core.estimates.of(request.model)
+            tools = "" if offer is None else offer.tools.wire.decode()
+            checks.check_tokens(request.messages, tools, options["max_tokens"], estimate)
+        return request
+
+    def _unchecked(
+        self, prompt: str, options: dict[str, Any], streaming: bool, checks: InputChecks | None = None
+    ) -> ChatRequest:
         return chat_request(
             self._model_id,
             prompt,
@@ -207,6 +229,7 @@ class Adapter:
             self._core.reader,
             streaming=streaming,
             max_bytes=self._core.max_request_bytes,
+            checks=checks,
         )
 
 
@@ -245,6 +268,20 @@ def _observers(value: Any) -> tuple[Observer, ...]:
     if not isinstance(value, (list, tuple)) or not all(map(callable, given)) or any(map(iscoroutinefunction, given)):
         raise ModelInvalidRequestError("observers must be a list of functions, none async, that take an event")
     return tuple(cast("Sequence[Observer]", value))
+
+
+def _guards(value: Any) -> tuple[Guard, ...]:
+    if not isinstance(value, (list, tuple)) or not all(map(is_guard, cast("Sequence[Any]", value))):
+        raise ModelInvalidRequestError(
+            "guards must be a list of functions that take (messages, options), or of objects with before or after"
+        )
+    return tuple(cast("Sequence[Guard]", value))
+
+
+def _defaults(checks: InputChecks | None) -> dict[str, Any]:
+    """The options' defaults, within the budget."""
+    most = DEFAULTS["max_tokens"] if checks is None else checks.max_completion_tokens or DEFAULTS["max_tokens"]
+    return {**DEFAULTS, "max_tokens": min(most, DEFAULTS["max_tokens"])}
 
 
 def _clock(value: Any) -> Clock:

@@ -10,6 +10,8 @@ from functools import partial
 from random import Random
 from typing import TYPE_CHECKING
 
+from neuroroute.assembly import assembled
+from neuroroute.checks import InputChecks
 from neuroroute.details import DownloadedModel, LoadedModel, ModelDetails, Surface
 from neuroroute.estimates import TokenEstimates
 from neuroroute.fleet.health import Health
@@ -26,6 +28,7 @@ from neuroroute.pipe.continuing import continuing
 from neuroroute.pipe.deadline import deadline
 from neuroroute.pipe.events import Observer, Tell, teller
 from neuroroute.pipe.following import following
+from neuroroute.pipe.guarding import Guard, guarding
 from neuroroute.pipe.hedge import hedge
 from neuroroute.pipe.host import Host
 from neuroroute.pipe.hosts import Hosts
@@ -60,6 +63,8 @@ class Core:
         proxy: str | None,
         retry_policy: RetryPolicy,
         breaker_policy: BreakerPolicy,
+        checks: InputChecks | None,
+        guards: Sequence[Guard],
         cache: ResponseCache | None,
         slots: int | None,
         observers: Sequence[Observer],
@@ -70,6 +75,7 @@ class Core:
     ) -> None:
         self.reader = MessageReader()
         self.max_request_bytes = max_request_bytes
+        self.checks = checks
         self._settings = settings
         self._resolved: Resolved | None = None
         self._tls = tls
@@ -96,7 +102,9 @@ class Core:
         )
         self.hosts.use(settings.hosts)
         self.estimates = TokenEstimates()
-        above = () if cache is None else (caching(cache, selecting(self.hosts), background, tell),)
+        above = [guarding(guards, assembled, tell)] if guards else []
+        if cache is not None:
+            above.append(caching(cache, selecting(self.hosts), background, tell))
         self._send: Send = self._folded(above, retry_policy, breaker_policy, tell)
 
     def _folded(

@@ -9,6 +9,7 @@ from neuroroute.errors import ModelInvalidRequestError
 from neuroroute.jsontypes import is_series, is_text
 from neuroroute.messages import ChatMessage
 from neuroroute.modelverbs import ModelVerbs
+from neuroroute.options import checked
 from neuroroute.pipe.learning import is_plain
 from neuroroute.requests import ChatRequest
 from neuroroute.tools.toolbox import Toolbox, ToolItem
@@ -71,4 +72,4 @@ class CountVerbs(ModelVerbs):
             raise ModelInvalidRequestError(f"text_or_messages must be a text or a list of messages, not a {kind}")
         options = {**dict.fromkeys(_OF_OTHERS), "api": "chat", "tool_choice": None, "messages": [*given]}
         options["tools"] = toolbox or None
-        return self._request("count_tokens", "", options, {}, streaming=False)
+        return self._unchecked("", {**self._defaults, **checked(options, "count_tokens")}, streaming=False)

@@ -124,6 +124,14 @@ class CacheStored(Event, frozen=True, kw_only=True):
     """The kind of exception that it failed with."""
 
 
+class GuardRefused(Event, frozen=True, kw_only=True):
+    """A guard refused a request, or an answer."""
+
+    guard: str
+    """The function's name, or its class's."""
+    stage: Literal["before", "after"]
+
+
 def bare(error: LMStudioError) -> LMStudioError:
     """An error as others than its caller may see it: without what had been received, and without its frames."""
     copied = copy.copy(error)
