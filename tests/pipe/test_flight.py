@@ -1,9 +1,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from msgspec.structs import replace
 
 from conftest import chats
 from neuroroute import (
@@ -15,6 +20,9 @@ from neuroroute import (
     ModelUnavailableError,
     StreamInterruptedError,
 )
+from neuroroute.pipe.flight import Flight, FlightReply
+from neuroroute.requests import ChatRequest
+from neuroroute.responses import StreamingChunk
 from neuroroute.simulator import Answer, Fail, Simulator, StreamFault
 
 if TYPE_CHECKING:
@@ -216,3 +224,160 @@ async def test_closing_a_stream_wakes_who_reads_it(sharing: LMStudioAdapter, lms
     await stream.aclose()
     with pytest.raises(StreamInterruptedError):
         await waits
+
+
+class FakeReply:
+    """An answer that comes when the test says so."""
+
+    attempts = 1
+    host = "h"
+
+    def __init__(self, request: ChatRequest) -> None:
+        self.ready: deque[StreamingChunk] = deque()
+        self.answer = request.endpoint.decoder(self.ready.append, request)
+        self.coming: list[str] = []
+        self.ended = self.closed = False
+        self.more = asyncio.Event()
+
+    async def read(self) -> bool:
+        while not self.coming and not self.ended:
+            self.more.clear()
+            await self.more.wait()
+        self.ready.extend(StreamingChunk(text) for text in self.coming)
+        was, self.coming = bool(self.coming), []
+        return was
+
+    def close(self) -> None:
+        self.closed = True
+
+    def when_over(self, action: Any) -> None:
+        raise NotImplementedError
+
+    def when_judged(self, action: Any) -> None:
+        raise NotImplementedError
+
+
+class Sharing(RuleBasedStateMachine):
+    """Readers that come, read, are cancelled and leave, while one answer comes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loop = asyncio.new_event_loop()
+        self.request = LMStudioAdapter("llama3")._request("verb", "hi", None, {}, streaming=True)
+        self.sent: FakeReply | None = None
+        self.landings = 0
+        self.text = ""
+        self.got: dict[FlightReply, str] = {}
+        self.reading: dict[FlightReply, asyncio.Task[None]] = {}
+        self.done: set[FlightReply] = set()
+        self.let_in = asyncio.Event()
+        self.flight = Flight(self.request, self.send, self.landed)
+        self.came = False
+
+    async def send(self, request: ChatRequest) -> FakeReply:
+        await self.let_in.wait()
+        self.sent = FakeReply(request)
+        return self.sent
+
+    async def landed(self, flight: Flight) -> None:
+        self.landings += 1
+
+    def settle(self) -> None:
+        for _ in range(8):
+            self.loop.run_until_complete(asyncio.sleep(0))
+
+    async def take(self, reader: FlightReply) -> None:
+        if self.flight.reply is None:
+            await reader.begin()
+        elif await reader.read():
+            pass
+        else:
+            self.done.add(reader)
+        while reader.ready:
+            self.got[reader] += reader.ready.popleft().chunk
+
+    @precondition(lambda self: not self.flight.over)
+    @rule()
+    def come(self) -> None:
+        self.came = True
+        self.got[self.flight.joined_by(replace(self.request, notes=[]))] = ""
+
+    @precondition(lambda self: self.got)
+    @rule(data=st.data())
+    def read(self, data: st.DataObject) -> None:
+        reader = data.draw(st.sampled_from([*self.got]))
+        if reader not in self.reading or self.reading[reader].done():
+            self.reading[reader] = self.loop.create_task(self.take(reader))
+        self.settle()
+
+    @precondition(lambda self: self.got)
+    @rule(data=st.data(), cancelled=st.booleans())
+    def leave(self, data: st.DataObject, cancelled: bool) -> None:
+        reader = data.draw(st.sampled_from([*self.got]))
+        task = self.reading.pop(reader, None)
+        if cancelled and task is not None:
+            task.cancel()
+            self.settle()
+            assert task.done()
+        reader.close()
+        self.settle()
+        if task is not None:
+            task.cancel()
+            self.loop.run_until_complete(asyncio.wait([task]))
+            if not task.cancelled():
+                assert task.exception() is None or isinstance(task.exception(), StreamInterruptedError)
+        del self.got[reader]
+
+    @rule()
+    def begin(self) -> None:
+        self.let_in.set()
+        self.settle()
+
+    @precondition(lambda self: self.sent is not None and not self.sent.ended)
+    @rule(text=st.text(min_size=1, max_size=3))
+    def chunk(self, text: str) -> None:
+        assert self.sent is not None
+        self.text += text
+        self.sent.coming.append(text)
+        self.sent.more.set()
+        self.settle()
+
+    @precondition(lambda self: self.sent is not None)
+    @rule()
+    def end(self) -> None:
+        assert self.sent is not None
+        self.sent.ended = True
+        self.sent.more.set()
+        self.settle()
+
+    @invariant()
+    def each_has_a_beginning_of_it(self) -> None:
+        assert all(self.text.startswith(text) for text in self.got.values())
+        assert all(text == self.text for reader, text in self.got.items() if reader in self.done)
+
+    @invariant()
+    def it_goes_on_while_one_wants_it(self) -> None:
+        assert self.landings <= 1
+        assert not self.done or self.landings
+        if self.came and not self.got and self.sent is not None and not self.landings:
+            assert self.sent.closed
+        if self.got and self.sent is not None and not self.landings:
+            assert not self.sent.closed
+
+    def teardown(self) -> None:
+        for reader in [*self.got]:
+            reader.close()
+        self.settle()
+        tasks = asyncio.all_tasks(self.loop)
+        for task in [*self.reading.values()]:
+            task.cancel()
+        self.settle()
+        assert not {task for task in tasks if not task.done()}
+        for task in self.reading.values():
+            if not task.cancelled():
+                task.exception()
+        self.loop.close()
+
+
+TestSharing = Sharing.TestCase
+TestSharing.settings = settings(max_examples=60, stateful_step_count=25, deadline=None)

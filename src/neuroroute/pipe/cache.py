@@ -102,22 +102,22 @@ def caching(cache: ResponseCache, choose_model: Layer, background: Background, t
                 found = await shelf.find(key, named)
                 if found is not None:
                     return found
-            begun = Flight(named, send, lambda flight: shelf.keep(key, flight))
+            own = Flight(named, send, lambda flight: shelf.keep(key, flight))
+            own.request.spent = named.spent + now() - began
             flight = flights.find(way)
             if flight is None:
-                flights.add(way, flight := begun)
+                flights.add(way, flight := own)
             else:
                 tell(CacheLooked(host=named.host, model=named.model, outcome="joined"))
             reply = flight.joined_by(named)
-            begun.request.spent = named.spent + now() - began
             try:
                 await reply.begin()
             except (ModelTimeoutError, ModelBusyError):
-                if flight is begun:
+                if flight is own:
                     raise
-                # It was the other's time that was up.
-                begun.request.spent = named.spent + now() - began
-                reply = begun.joined_by(named)
+                # It was the other's time that was up; nobody joins this one, whose time is shorter than theirs.
+                own.request.spent = named.spent + now() - began
+                reply = own.joined_by(named)
                 await reply.begin()
             return reply
 
@@ -169,7 +169,11 @@ class Shelf:
 
     async def keep(self, key: str, flight: Flight) -> None:
         """Puts an answer that has ended into the cache, if it is one to keep."""
-        value = entry_of(flight)
+        try:
+            value = entry_of(flight)
+        except Exception as error:  # noqa: BLE001 - what checks a typed answer may be somebody else's code
+            _log.warning("an answer could not be kept: %s", type(error).__name__)
+            return
         if value is None:
             return
         stored = CacheStored(
@@ -182,7 +186,7 @@ class Shelf:
                     await self._cache.put(key, value)
             except Exception as error:  # noqa: BLE001 - it is somebody else's code
                 _log.warning("the cache failed to keep an answer: %s", type(error).__name__)
-                self._tell(msgspec.structs.replace(stored, outcome="failed", error=type(error).__name__))
+                self._tell(replace(stored, outcome="failed", error=type(error).__name__))
             else:
                 self._tell(stored)
 
