@@ -50,7 +50,7 @@ class Bounded(RuleBasedStateMachine):
         self.folder = tempfile.TemporaryDirectory()
         self.clock = Clock()
 
-    @initialize(ttl=st.sampled_from([None, 10.0]), entries=st.integers(1, 4), size=st.integers(1, 30))
+    @initialize(ttl=st.sampled_from([None, 10.0]), entries=st.integers(1, 5), size=st.integers(5, 25))
     def begin(self, ttl: float | None, entries: int, size: int) -> None:
         self.ttl, self.most, self.size = ttl, entries, size
         bounds = {"ttl_seconds": ttl, "max_entries": entries, "max_bytes": size, "clock": self.clock}
@@ -113,7 +113,7 @@ class BoundedFile(Bounded):
 TestMemory = Bounded.TestCase
 TestMemory.settings = settings(max_examples=40, stateful_step_count=30, deadline=None)
 TestSQLite = BoundedFile.TestCase
-TestSQLite.settings = settings(max_examples=12, stateful_step_count=20, deadline=None)
+TestSQLite.settings = settings(max_examples=25, stateful_step_count=30, deadline=None)
 
 
 @pytest.mark.parametrize("make", CACHES)

@@ -48,12 +48,13 @@ async def test_it_outlives_the_process(tmp_path: Path) -> None:
     assert await kept(path) == b"another"
 
 
-async def test_what_was_forgotten_is_gone_from_the_file(tmp_path: Path) -> None:
-    """After clear() no byte of an answer is left on the disk."""
+@pytest.mark.parametrize("verb", ["clear", "delete"])
+async def test_what_was_forgotten_is_gone_from_the_file(tmp_path: Path, verb: str) -> None:
+    """After clear(), and of what delete() forgot, no byte of an answer is left on the disk."""
     path = tmp_path / "answers.db"
     await keep(path, b"a secret answer" * 1000)
     async with SQLiteCache(path) as cache:
-        await cache.clear()
+        await (cache.clear() if verb == "clear" else cache.delete("k"))
     assert b"secret" not in b"".join(file.read_bytes() for file in tmp_path.iterdir())
 
 
@@ -107,6 +108,14 @@ async def test_what_is_no_cache_is_left_as_it_is(tmp_path: Path, theirs: str) ->
             with pytest.raises(ConfigurationError, match=r"is no cache of NeuroRoute's.*Give another path"):
                 await cache.get("k")
     assert (path.read_bytes(), path.stat().st_mode) == (before, mode)
+
+
+async def test_an_answer_of_tomorrow_is_a_miss(tmp_path: Path) -> None:
+    """Where the clock was put back, nobody knows how old an answer is."""
+    path = tmp_path / "answers.db"
+    async with SQLiteCache(path, clock=lambda: 2000) as later, SQLiteCache(path, clock=lambda: 1000) as now:
+        await later.put("k", b"answer")
+        assert await now.get("k") is None
 
 
 async def test_a_closed_cache_says_so(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from neuroroute import (
     MemoryCache,
     ModelInvalidRequestError,
     ModelResponse,
+    ModelTimeoutError,
     SQLiteCache,
     StructuredOutputError,
     tool,
@@ -23,6 +24,7 @@ from neuroroute import (
 from neuroroute.pipe import cache as layer
 from neuroroute.pipe.cache import Entry
 from neuroroute.simulator import Answer, Fail, SimulatedModel, Simulator, StreamFault
+from neuroroute.wire.decode import AnswerDecoder
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -229,6 +231,37 @@ async def test_rounds_of_tools_are_asked_for(cached: LMStudioAdapter, lmstudio: 
     assert outcomes(events) == ["miss", "miss"]
 
 
+async def test_what_the_server_s_tools_find_is_not_kept(
+    cached: LMStudioAdapter, lmstudio: Simulator, events: list[Event]
+) -> None:
+    """A request whose tools the server may run passes the cache by, whether or not it runs one."""
+    for _ in range(2):
+        await cached.generate_completion("hi", api="native", integrations=["mcp/playwright"])
+    assert outcomes(events) == []
+
+
+async def test_what_reads_back_otherwise_is_not_kept(
+    cached: LMStudioAdapter, events: list[Event], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An answer whose raw form tells another thing than its chunks is given once."""
+    monkeypatch.setattr(AnswerDecoder, "raw", lambda self, folded: msgspec.Raw(FINE))
+    assert (await cached.stream("hi").whole()).text == "You said: hi"
+    assert outcomes(events) == ["miss"]
+
+
+async def test_the_time_of_a_look_counts(lmstudio: Simulator) -> None:
+    """What the cache took is taken from the request's time."""
+
+    class Slow(Sick):
+        async def get(self, key: str) -> Any:
+            await asyncio.sleep(0.1)
+
+    lmstudio.answer(Answer("late", delay=0.1))
+    async with LMStudioAdapter("llama3", base_url=lmstudio.url, cache=Slow(), max_retries=0) as adapter:
+        with pytest.raises(ModelTimeoutError):
+            await adapter.generate_completion("hi", timeout_ms=150)
+
+
 @pytest.mark.parametrize("api", ["native", "responses"])
 async def test_what_the_server_remembers_is_not_kept(
     cached: LMStudioAdapter, lmstudio: Simulator, events: list[Event], api: Any
@@ -324,6 +357,9 @@ async def test_a_sick_cache_fails_no_request(
     assert "secret" not in caplog.text
 
 
+FINE = msgspec.json.encode({"model": "llama3", "choices": [{"message": {"content": "fine"}, "finish_reason": "stop"}]})
+
+
 def entry(body: Any, model: str = "llama3", finish: str = "stop") -> bytes:
     if isinstance(body, str):
         choice = {"message": {"content": body}, "finish_reason": finish}
@@ -345,7 +381,7 @@ def entry(body: Any, model: str = "llama3", finish: str = "stop") -> bytes:
         entry(""),
         entry("cut", finish="length"),
         entry("another's", model="qwen3-8b"),
-        msgspec.msgpack.encode(["qwen3-8b", "h", entry("x")[10:]]),
+        msgspec.msgpack.encode(Entry(model="qwen3-8b", host="h", body=FINE)),
     ],
 )
 async def test_a_poisoned_entry_is_a_miss(lmstudio: Simulator, events: list[Event], value: Any) -> None:

@@ -19,6 +19,7 @@ from neuroroute import (
     ModelTimeoutError,
     ModelUnavailableError,
     StreamInterruptedError,
+    tool,
 )
 from neuroroute.pipe.flight import Flight, FlightReply
 from neuroroute.requests import ChatRequest
@@ -183,6 +184,50 @@ async def test_a_broken_stream_tells_each_what_came(sharing: LMStudioAdapter, lm
         assert caught.value.partial is not None
         assert caught.value.partial.text == "one two "
         assert not caught.value.retryable
+
+
+@tool
+def look() -> str:
+    """Looks."""
+    return ""
+
+
+async def test_what_was_held_back_is_told_to_each(sharing: LMStudioAdapter, lmstudio: Simulator) -> None:
+    """Text that might have begun a call is text once the stream has broken off: each reader has it, once."""
+    lmstudio.answer(Answer(chunks=["one ", "[TOOL_REQ", "UEST"], stream_fault=StreamFault("cut", after=2)))
+    streams = [sharing.stream("hi", tools=[look]), sharing.stream("hi", tools=[look])]
+    for stream in streams:
+        await anext(stream)
+    for stream in streams:
+        with pytest.raises(StreamInterruptedError) as caught:
+            await stream.whole()
+        assert caught.value.partial is not None
+        assert caught.value.partial.text == "one [TOOL_REQ"
+
+
+async def test_a_cancellation_waits_for_what_it_ends() -> None:
+    """Whoever leaves last is cancelled once the request is: its slot is free then."""
+    freed = asyncio.Event()
+
+    async def send(request: ChatRequest) -> FakeReply:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            for _ in range(5):
+                await asyncio.sleep(0)
+            freed.set()
+        raise AssertionError
+
+    async def landed(flight: Flight) -> None:
+        raise AssertionError
+
+    request = LMStudioAdapter("llama3")._request("verb", "hi", None, {}, streaming=True)
+    task = asyncio.create_task(Flight(request, send, landed).joined_by(request).begin())
+    await asyncio.sleep(0.001)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert freed.is_set()
 
 
 async def test_another_s_time_limit_is_not_ones_own(

@@ -100,6 +100,7 @@ async def test_a_whole_answer_is_refused(lmstudio: Simulator) -> None:
         response = await adapter.generate_completion("hi")
         assert adapter._core.hosts.all[0].model("llama3").gate.is_idle
     assert caught.value.partial is None
+    assert len(guard.seen) == 2
     seen = guard.seen[1]
     assert (seen.text, seen.reasoning, seen.tokens, seen.messages) == ("fine", "hm", response.tokens, response.messages)
 

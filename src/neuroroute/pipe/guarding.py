@@ -84,12 +84,8 @@ def guarding(guards: Sequence[Guard], assemble: Assemble, tell: Tell) -> Layer:
 
         guarded = GuardedReply(reply, judge)
         if not request.streaming:
-            try:
-                while await guarded.read():
-                    pass
-            except BaseException:
-                guarded.close()
-                raise
+            while await guarded.read():
+                pass
         return guarded
 
     return layer

@@ -15,9 +15,9 @@ def learning(estimates: TokenEstimates) -> Layer:
         asked = request.model
         reply = await send(request)
 
-        def learn(error: LMStudioError | None) -> None:
+        def learn(_error: LMStudioError | None) -> None:
             usage = reply.answer.usage
-            if error is None and usage is not None and is_plain(request):
+            if usage is not None and is_plain(request):
                 for model in {asked, request.model}:
                     estimates.of(model).learn(request.messages, usage.prompt)
 
