@@ -142,3 +142,17 @@ async def test_its_repr_tells_none_of_it(tmp_path: Path, make: Any) -> None:
     assert "the key" not in shown
     assert "the answer" not in shown
     assert "answers of the last 86400 s" in shown
+
+
+@pytest.mark.parametrize("make", CACHES)
+async def test_what_was_not_used_for_longest_goes_first(tmp_path: Path, make: Any) -> None:
+    """An answer that was given again stays longer than one that was not."""
+    cache = make(tmp_path, max_entries=2)
+    for key in "ab":
+        await cache.put(key, b"answer")
+    await cache.get("a")
+    await cache.put("c", b"answer")
+    there = [await cache.get(key) for key in "abc"]
+    if isinstance(cache, SQLiteCache):
+        await cache.aclose()
+    assert there == [b"answer", None, b"answer"]
