@@ -151,9 +151,9 @@ async def test_the_legacy_form(engine: EmbeddedEngine) -> None:
 
 
 KINDS = {
-    "English": "A request goes down a pipe of small layers, and a reply comes back up as a stream of chunks. " * 2,
-    "German": "Der Mond ist aufgegangen, die goldnen Sternlein prangen am Himmel hell und klar. " * 2,
-    "code": "def add(first: int, second: int) -> int:\n    return first + second\n\n\n" * 2,
+    "English": "A request goes down a pipe of small layers, and a reply comes back up as a stream of chunks. " * 3,
+    "German": "Der Mond ist aufgegangen, die goldnen Sternlein prangen am Himmel hell und klar. " * 3,
+    "code": "def add(first: int, second: int) -> int:\n    return first + second\n\n\n" * 4,
 }
 
 
