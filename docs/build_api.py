@@ -47,6 +47,8 @@ SECTIONS = {
         *("Conversation", "SyncConversation", "TurnStream", "SyncTurnStream", "ContextBudget", "PartialJSON")
     ],
     "Stores": ["ConversationStore", "SQLiteStore", "MemoryStore", "SavedConversation", "ConversationSummary"],
+    "Caches": ["MemoryCache", "SQLiteCache", "ResponseCache"],
+    "Checks and guards": ["InputChecks", "Guard"],
     "Models": [
         *("ModelDetails", "ModelInstance", "Capability", "LoadedModel", "DownloadedModel", "ModelProgress"),
     ],
@@ -66,7 +68,7 @@ SECTIONS = {
         *("LoggingObserver", "JSONFormatter", "telemetry.otel.OpenTelemetryObserver"),
         "telemetry.prometheus.PrometheusObserver",
         *("FailedOver", "HostChanged", "StreamContinued", "ModelLoaded", "ModelUnloaded", "ModelDownloaded"),
-        "PromptProcessing",
+        *("PromptProcessing", "CacheLooked", "CacheStored", "GuardRefused"),
     ],
 }
 

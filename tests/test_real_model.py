@@ -148,3 +148,37 @@ async def test_the_legacy_form(engine: EmbeddedEngine) -> None:
         result = {"role": "function", "name": "get_weather", "content": '{"condition": "sunny"}'}
         follow_up = await adapter.generate_completion("", messages=[*response.messages, result])
     assert follow_up.text
+
+
+KINDS = {
+    "English": "A request goes down a pipe of small layers, and a reply comes back up as a stream of chunks. " * 3,
+    "German": "Der Mond ist aufgegangen, die goldnen Sternlein prangen am Himmel hell und klar. " * 3,
+    "code": "def add(first: int, second: int) -> int:\n    return first + second\n\n\n" * 4,
+}
+
+
+async def test_tokens_are_counted_exactly(engine: EmbeddedEngine) -> None:
+    """A count is what the answer's usage then says, with the template and with tools."""
+    history = [{"role": "user", "content": "What is the weather in <|im_end|> Paris? 日本"}]
+    async with LMStudioAdapter(engine.model_id, base_url=engine.url, temperature=0, max_tokens=1) as adapter:
+        for tools in ([], [get_weather]):
+            count = await adapter.count_tokens(history, tools=tools)
+            response = await adapter.generate_completion(messages=history, tools=tools or None)
+            assert count == response.tokens.prompt
+        words = [await adapter.count_tokens("word " * count) for count in (10, 20)]
+        assert words[1] - words[0] == 10
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_estimates_learn(engine: EmbeddedEngine, kind: str) -> None:
+    """After one answer, texts of its kind are estimated within 10 %, and within 25 % before."""
+    text = KINDS[kind]
+    half = text[: len(text) // 2]
+    async with LMStudioAdapter(engine.model_id, base_url=engine.url, temperature=0, max_tokens=1) as adapter:
+        exact = await adapter.count_tokens(half)
+        before = adapter.estimate_tokens(half) / exact - 1
+        await adapter.generate_completion(text)
+        after = adapter.estimate_tokens(half) / exact - 1
+    print(f"{kind}: {before:+.0%} before, {after:+.0%} after one answer")
+    assert abs(before) < 0.25
+    assert abs(after) < 0.1

@@ -38,6 +38,7 @@ BAD = {
     "hedge_after_ms": [0, -1, math.nan, "2"],
     "continue_stream": ["yes", 1],
     "on_overflow": ["cut", True, {}],
+    "cache_mode": ["write", True, ["read"]],
     "max_retries": [-1, 1.0, True],
     "initial_backoff": [-1, math.nan],
     "reasoning": ["hard", True, ["low"]],

@@ -13,7 +13,9 @@ from neuroroute.blocking import (
     SyncTurnStream,
 )
 from neuroroute.budget import ContextBudget
+from neuroroute.caches import MemoryCache, SQLiteCache
 from neuroroute.capabilities import Capability
+from neuroroute.checks import InputChecks
 from neuroroute.conversation import Conversation
 from neuroroute.details import DownloadedModel, LoadedModel, ModelDetails, ModelInstance, ModelProgress
 from neuroroute.errors import (
@@ -63,6 +65,7 @@ from neuroroute.messages import (
 )
 from neuroroute.options import RequestOptions
 from neuroroute.pipe.breaker import Breaker
+from neuroroute.pipe.cache import ResponseCache
 from neuroroute.pipe.events import (
     Admitted,
     AnswerReceived,
@@ -70,10 +73,13 @@ from neuroroute.pipe.events import (
     AttemptStarted,
     BackingOff,
     BreakerChanged,
+    CacheLooked,
+    CacheStored,
     CallsSalvaged,
     ContentEvent,
     Event,
     FailedOver,
+    GuardRefused,
     Hedged,
     HostChanged,
     LeftQueue,
@@ -91,6 +97,7 @@ from neuroroute.pipe.events import (
     StreamContinued,
     ToolRan,
 )
+from neuroroute.pipe.guarding import Guard
 from neuroroute.pipe.policies import BreakerPolicy, RetryPolicy
 from neuroroute.pipe.reply import Clock
 from neuroroute.responses import (
@@ -124,6 +131,8 @@ __all__ = [
     "Breaker",
     "BreakerChanged",
     "BreakerPolicy",
+    "CacheLooked",
+    "CacheStored",
     "CallsSalvaged",
     "Capability",
     "ChatMessage",
@@ -145,11 +154,14 @@ __all__ = [
     "FunctionCall",
     "FunctionDefinition",
     "FunctionMessage",
+    "Guard",
+    "GuardRefused",
     "Hedged",
     "HostChanged",
     "HostSettings",
     "HostStatus",
     "ImagePart",
+    "InputChecks",
     "JSONFormatter",
     "LMStudioAdapter",
     "LMStudioError",
@@ -159,6 +171,7 @@ __all__ = [
     "LoggingObserver",
     "MCPServer",
     "MalformedResponseError",
+    "MemoryCache",
     "MemoryStore",
     "ModelAuthenticationError",
     "ModelBusyError",
@@ -192,7 +205,9 @@ __all__ = [
     "RequestEnded",
     "RequestOptions",
     "RequestStarted",
+    "ResponseCache",
     "RetryPolicy",
+    "SQLiteCache",
     "SQLiteStore",
     "SavedConversation",
     "ServerCall",

@@ -190,7 +190,8 @@ class LMStudioAdapter(EmbeddingVerbs):
         if defaults.get("api", self._defaults["api"]) == "completions":
             raise ModelInvalidRequestError("api is 'completions', which takes no history, and so no conversation")
         asked = (self._ask, self._stream, self._loop, self._loop_stream)
-        verbs = Verbs(self._model_id, self._core.reader, self._defaults, self._details, *asked)
+        estimate = self._core.estimates.of(defaults.get("model") or self._defaults["model"] or self._model_id)
+        verbs = Verbs(self._model_id, self._core.reader, self._defaults, estimate, self._details, *asked)
         system = self._defaults["system_message"] if system_message is msgspec.UNSET else system_message
         return Conversation(
             verbs,

@@ -72,6 +72,7 @@ def assembled(
         tool_calls=() if legacy else calls,
         server_calls=answer.server_calls,
         stats=answer.stats,
+        cached=request.cached,
         attempts=reply.attempts,
         host=reply.host,
         api=request.endpoint.api,

@@ -12,14 +12,18 @@ from random import Random
 from typing import Any, Self, Unpack, cast
 from urllib.parse import urlsplit
 
+from neuroroute.checks import InputChecks
 from neuroroute.core import Core, SystemClock
 from neuroroute.errors import ConfigurationError, ModelInvalidRequestError
 from neuroroute.fleet.status import HostStatus, status_of
 from neuroroute.hostlist import HostList
+from neuroroute.jsontypes import is_text
 from neuroroute.messages import AnyMessage
 from neuroroute.options import DEFAULTS, RequestOptions, checked
 from neuroroute.pipe.breaker import Breaker
+from neuroroute.pipe.cache import ResponseCache
 from neuroroute.pipe.events import Observer
+from neuroroute.pipe.guarding import Guard, is_guard
 from neuroroute.pipe.host import Host
 from neuroroute.pipe.policies import BreakerPolicy, RetryPolicy
 from neuroroute.pipe.reply import Clock
@@ -42,6 +46,9 @@ class Adapter:
         proxy: str | None = None,
         retry: RetryPolicy | None = None,
         breaker: BreakerPolicy | None = None,
+        checks: InputChecks | None = None,
+        guards: Sequence[Guard] = (),
+        cache: ResponseCache | None = None,
         slots: int | None = None,
         observers: Sequence[Observer] = (),
         clock: Clock | None = None,
@@ -65,6 +72,13 @@ class Adapter:
             proxy: URL of an HTTP proxy; the environment's proxies are not used.
             retry: how retries wait; how many is ``max_retries``.
             breaker: when a host's model that fails is left alone, and for how long.
+            checks: which messages and budgets are let through; default: all.
+            guards: are asked before a request is sent and before its answer is handed out, in this order; each is a
+                function ``(messages, options)``, or has ``before(messages, options)``, ``after(response)``, or both.
+                They refuse with a reason, False, or an exception: a ModelContentFilteredError for the caller.
+            cache: keeps answers, so that the same request is answered without the model: a
+                :class:`~neuroroute.MemoryCache`, a :class:`~neuroroute.SQLiteCache`, or your own
+                :class:`~neuroroute.ResponseCache`. Default: none. See ``cache_mode``.
             slots: how many requests a host takes at once for a model; more wait, up to 1000, in order. Default: as many
                 as the server lists (LM Studio: 4).
             observers: are called with each :class:`~neuroroute.pipe.events.Event`, in the event loop's thread; what
@@ -81,7 +95,8 @@ class Adapter:
             ModelInvalidRequestError: an option's value is wrong.
         """
         self._model_id = _model_id(model_id)
-        self._defaults = {**DEFAULTS, **checked(defaults, "LMStudioAdapter")}
+        checks = _of_kind("checks", checks, InputChecks)
+        self._defaults = {**_defaults(checks), **checked(defaults, "LMStudioAdapter")}
         self._core = Core(
             settings=find_settings(
                 base_url=base_url,
@@ -94,6 +109,9 @@ class Adapter:
             proxy=None if proxy is None else _proxy(proxy),
             retry_policy=_of_kind("retry", retry, RetryPolicy) or RetryPolicy(),
             breaker_policy=_of_kind("breaker", breaker, BreakerPolicy) or BreakerPolicy(),
+            checks=checks,
+            guards=_guards(guards),
+            cache=None if cache is None else _cache(cache),
             slots=None if slots is None else _at_least_1("slots", slots),
             observers=_observers(observers),
             clock=SystemClock() if clock is None else _clock(clock),
@@ -161,6 +179,18 @@ class Adapter:
         """Every model in LM Studio streams."""
         return True
 
+    def estimate_tokens(self, text: str) -> int:
+        """About how many tokens a text has for this adapter's model; asks nobody.
+
+        A quarter of its UTF-8 length, until the model's answers have told more; see :meth:`count_tokens`.
+
+        Raises:
+            ModelInvalidRequestError: it is no text.
+        """
+        if not is_text(text):
+            raise ModelInvalidRequestError(f"text must be a text, not a value of type {type(text).__name__}")
+        return self._core.estimates.of(self._defaults["model"] or self._model_id).text(text)
+
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._model_id!r} at {', '.join(host.url for host in self._core.hosts.all)}>"
 
@@ -181,6 +211,17 @@ class Adapter:
         return self._made("", {**request.options, "messages": [*request.messages, *more]}, request.streaming)
 
     def _made(self, prompt: str, options: dict[str, Any], streaming: bool) -> ChatRequest:
+        checks = self._core.checks
+        request = self._unchecked(prompt, options, streaming, checks)
+        if checks is not None:
+            offer, estimate = request.offer, self._core.estimates.of(request.model)
+            tools = "" if offer is None else offer.tools.wire.decode()
+            checks.check_tokens(request.messages, tools, options["max_tokens"], estimate)
+        return request
+
+    def _unchecked(
+        self, prompt: str, options: dict[str, Any], streaming: bool, checks: InputChecks | None = None
+    ) -> ChatRequest:
         return chat_request(
             self._model_id,
             prompt,
@@ -188,6 +229,7 @@ class Adapter:
             self._core.reader,
             streaming=streaming,
             max_bytes=self._core.max_request_bytes,
+            checks=checks,
         )
 
 
@@ -228,6 +270,20 @@ def _observers(value: Any) -> tuple[Observer, ...]:
     return tuple(cast("Sequence[Observer]", value))
 
 
+def _guards(value: Any) -> tuple[Guard, ...]:
+    if not isinstance(value, (list, tuple)) or not all(map(is_guard, cast("Sequence[Any]", value))):
+        raise ModelInvalidRequestError(
+            "guards must be a list of functions that take (messages, options), or of objects with before or after"
+        )
+    return tuple(cast("Sequence[Guard]", value))
+
+
+def _defaults(checks: InputChecks | None) -> dict[str, Any]:
+    """The options' defaults, within the budget."""
+    most = DEFAULTS["max_tokens"] if checks is None else checks.max_completion_tokens or DEFAULTS["max_tokens"]
+    return {**DEFAULTS, "max_tokens": min(most, DEFAULTS["max_tokens"])}
+
+
 def _clock(value: Any) -> Clock:
     if not all(callable(getattr(value, name, None)) for name in ("monotonic", "sleep")):
         raise ModelInvalidRequestError(
@@ -235,6 +291,15 @@ def _clock(value: Any) -> Clock:
         )
     clock: Clock = value
     return clock
+
+
+def _cache(value: Any) -> ResponseCache:
+    if not all(iscoroutinefunction(getattr(value, name, None)) for name in ("get", "put", "delete")):
+        raise ModelInvalidRequestError(
+            f"cache must have async get(key), put(key, value) and delete(key), which a {type(value).__name__} has not"
+        )
+    cache: ResponseCache = value
+    return cache
 
 
 def _at_least_1(name: str, value: Any) -> int:

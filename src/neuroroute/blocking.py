@@ -222,6 +222,7 @@ class SyncLMStudioAdapter(Adapter):
     stream_tools = _wrapping(LMStudioAdapter.stream_tools, SyncToolStream)
     conversation = _wrapping(LMStudioAdapter.conversation, SyncConversation)
     embed = _blocking(LMStudioAdapter.embed)
+    count_tokens = _blocking(LMStudioAdapter.count_tokens)
     context_length = _blocking(LMStudioAdapter.context_length)
     list_models = _blocking(LMStudioAdapter.list_models)
     find_model = _blocking(LMStudioAdapter.find_model)

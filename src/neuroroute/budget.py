@@ -6,24 +6,22 @@ from collections.abc import Awaitable, Callable, Iterable
 
 from neuroroute.details import ModelDetails
 from neuroroute.errors import LMStudioError, ModelInvalidRequestError
+from neuroroute.estimates import TokenEstimate
 from neuroroute.messages import AnyMessage
-from neuroroute.responses import ModelResponse, estimate_message_tokens
 
 DEFAULT_RESERVE = 1024
 """Tokens kept free for the answer where ``max_tokens`` does not say: its default."""
-_SLOW, _FAST = 0.25, 4.0
-"""Bounds of what is learnt: what is further off was counted of something else."""
 
 
 class ContextBudget:
     """Tokens of a conversation: how many fit, are used and are left.
 
-    Estimates are a quarter of the UTF-8 length, times what the last counts of the server have taught.
+    Estimates are a quarter of the UTF-8 length, times what the model's last counts have taught, of whichever requests.
     """
 
-    __slots__ = ("_known", "_ratio", "given", "limit", "used")
+    __slots__ = ("_estimate", "_known", "given", "limit", "used")
 
-    def __init__(self, limit: int | None = None) -> None:
+    def __init__(self, limit: int | None = None, estimate: TokenEstimate | None = None) -> None:
         size: object = limit
         if size is not None and (type(size) is not int or size < 1):
             raise ModelInvalidRequestError(
@@ -35,7 +33,7 @@ class ContextBudget:
         """Tokens that fit: as given, else the context that the model was loaded with; None while it is not known."""
         self.used = 0
         """Tokens of the last prompt and its answer, as the server counted (or an estimate, where it did not)."""
-        self._ratio = 1.0
+        self._estimate = estimate or TokenEstimate()
         self._known = limit is not None
 
     @property
@@ -57,16 +55,9 @@ class ContextBudget:
         self.limit = None if found is None else found.context_length
         self._known = found is None or found.loaded is not False
 
-    def learn(self, response: ModelResponse, *, ratio: bool = True) -> None:
-        """Takes over what the server counted; with ``ratio`` it teaches the estimates, too."""
-        self.used = response.tokens.total
-        if ratio and not response.tokens.estimated and response.tokens.prompt:
-            plain = sum(map(estimate_message_tokens, response.messages[:-1]))
-            self._ratio = min(max(response.tokens.prompt / max(plain, 1), _SLOW), _FAST)
-
     def estimate(self, message: AnyMessage) -> int:
         """About how many tokens a message has."""
-        return round(estimate_message_tokens(message) * self._ratio) + 1
+        return self._estimate.message(message)
 
     def room(self, reserve: int | None) -> int:
         """Tokens that a prompt may have, so that an answer of ``reserve`` tokens fits after it."""

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, Self, TypeAlias, Unpack
 from neuroroute.budget import ContextBudget
 from neuroroute.details import ModelDetails
 from neuroroute.errors import LMStudioError, ModelBusyError, ModelInvalidRequestError
+from neuroroute.estimates import TokenEstimate
 from neuroroute.history import History
 from neuroroute.jsontypes import is_text
 from neuroroute.keeping import Keeper
@@ -38,6 +39,7 @@ class Verbs(NamedTuple):
     reader: MessageReader
     defaults: Options
     """The adapter's own options."""
+    estimate: TokenEstimate
     details: Callable[[str | None], Awaitable[ModelDetails | None]]
     ask: Callable[[Options], Awaitable[ModelResponse]]
     stream: Callable[[Options], CompletionStream]
@@ -79,8 +81,8 @@ class Conversation:
         self._history = self._read(messages)
         self._keeper = Keeper(store, id)
         self._trim: Trim = checked_trim(trim)
-        self._budget = ContextBudget(max_context_tokens)
         self._defaults = defaults
+        self._budget = ContextBudget(max_context_tokens, verbs.estimate)
         self._unsaved = bool(self._history.messages)
         self._turns = TurnLock()
 
@@ -278,13 +280,7 @@ class Conversation:
         model, reserve = self._setting(given, "model"), self._setting(given, "max_tokens")
         await self._budget.learn_limit(lambda: self._verbs.details(model))
         return await planned(
-            self._history,
-            question,
-            given,
-            trim=self._trim,
-            budget=self._budget,
-            reserve=reserve,
-            read=self._read,
+            self._history, question, given, trim=self._trim, budget=self._budget, reserve=reserve, read=self._read
         )
 
     async def _kept(self, response: ModelResponse, plan: TurnPlan) -> ModelResponse:
@@ -295,8 +291,7 @@ class Conversation:
         except LMStudioError as error:
             error.partial = response  # the answer came, and must not be lost with it
             raise
-        # With tools the server counted their schemas, too; they are no part of the messages.
-        self._budget.learn(response, ratio=not (plan.options.get("tools") or plan.options.get("functions")))
+        self._budget.used = response.tokens.total
         response.notes = (*response.notes, *plan.notes)
         return response
 

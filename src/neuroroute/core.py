@@ -10,8 +10,11 @@ from functools import partial
 from random import Random
 from typing import TYPE_CHECKING, Any
 
+from neuroroute.assembly import assembled
+from neuroroute.checks import InputChecks
 from neuroroute.details import DownloadedModel, LoadedModel, ModelDetails, Surface
 from neuroroute.errors import AdapterClosedError, ModelTimeoutError
+from neuroroute.estimates import TokenEstimates
 from neuroroute.fleet.health import FIRST_LOOK_SECONDS, Health
 from neuroroute.fleet.lifecycle import load, unload
 from neuroroute.limits import milliseconds
@@ -22,14 +25,17 @@ from neuroroute.models.server import ModelServer
 from neuroroute.pipe.admit import admit
 from neuroroute.pipe.background import Background
 from neuroroute.pipe.breaker import breaker
+from neuroroute.pipe.cache import ResponseCache, caching
 from neuroroute.pipe.capable import capable
 from neuroroute.pipe.continuing import continuing
 from neuroroute.pipe.deadline import deadline
 from neuroroute.pipe.events import Observer, Tell, teller
 from neuroroute.pipe.following import following
+from neuroroute.pipe.guarding import Guard, guarding
 from neuroroute.pipe.hedge import hedge
 from neuroroute.pipe.host import Host
 from neuroroute.pipe.hosts import Hosts
+from neuroroute.pipe.learning import learning
 from neuroroute.pipe.loading import loading
 from neuroroute.pipe.loadonce import loadonce
 from neuroroute.pipe.observe import watching
@@ -63,6 +69,9 @@ class Core:
         proxy: str | None,
         retry_policy: RetryPolicy,
         breaker_policy: BreakerPolicy,
+        checks: InputChecks | None,
+        guards: Sequence[Guard],
+        cache: ResponseCache | None,
         slots: int | None,
         observers: Sequence[Observer],
         clock: Clock,
@@ -72,6 +81,7 @@ class Core:
     ) -> None:
         self.reader = MessageReader()
         self.max_request_bytes = max_request_bytes
+        self.checks = checks
         self._settings = settings
         self._resolved: Resolved | None = None
         self._tls = tls
@@ -98,7 +108,12 @@ class Core:
             )
         )
         self.hosts.use(settings.hosts)
+        self.estimates = TokenEstimates()
         above, below = watching(observers, tell, clock)
+        if guards:
+            above.append(guarding(guards, assembled, tell))
+        if cache is not None:
+            above.append(caching(cache, selecting(self.hosts), background, tell))
         self._send: Send = self._folded(above, below, retry_policy, breaker_policy, tell)
 
     def _folded(
@@ -115,6 +130,7 @@ class Core:
             *above,
             continuing(hosts, tell),
             deadline(clock),
+            learning(self.estimates),
             selecting(hosts),
             trimming(hosts),
             retry(retry_policy, clock, self._random, hosts, tell),
@@ -209,6 +225,10 @@ class Core:
     ) -> DownloadedModel:
         """Has a host download a model."""
         return await download(host, self.server(host.url), model, quantization, timeout_ms, on_progress)
+
+    async def count(self, host: Host, path: str, body: bytes) -> int | None:
+        """Tokens as a host counts them; None where it cannot."""
+        return await self.server(host.url).count(path, body, LISTING_MS)
 
     async def _reload(self, host: Host, model: str, context_length: int | None, timeout_ms: float) -> LoadedModel:
         config = {} if context_length is None else {"context_length": context_length}

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from time import perf_counter
 from typing import Any, Unpack, cast
 
+from neuroroute.countverbs import CountVerbs
 from neuroroute.details import ModelDetails, same_model
 from neuroroute.errors import (
     LMStudioError,
@@ -16,7 +17,6 @@ from neuroroute.errors import (
 )
 from neuroroute.jsontypes import is_series, is_text
 from neuroroute.messages import UserMessage
-from neuroroute.modelverbs import ModelVerbs
 from neuroroute.options import DEFAULTS, EmbedOptions, checked
 from neuroroute.requests import ChatRequest
 from neuroroute.responses import Embeddings, Note, TokenUsage, estimate_tokens
@@ -30,7 +30,7 @@ _LISTING_SECONDS = 60.0
 _SHOWN = 5
 
 
-class EmbeddingVerbs(ModelVerbs):
+class EmbeddingVerbs(CountVerbs):
     """What an adapter can do with texts that nobody is to answer."""
 
     async def embed(

@@ -234,6 +234,7 @@ class ModelVerbs(HostVerbs):
             given: dict[str, Any] = {"max_tokens": 1, "ttl": ttl, "timeout_ms": limit, "tools": None}
             given |= {"functions": None, "response_format": None, "messages": None, "strict_model": True}
             given |= {"api": "chat", "integrations": None, "context_length": None, "store": None}
+            given["cache_mode"] = "off"
             request = self._request("warm_up", "Hi", given, {}, streaming=False)
             with suppress(ModelEmptyResponseError):  # of one token nothing may be left
                 await CompletionStream(request, self._core.reply).whole()

@@ -13,7 +13,18 @@ from neuroroute.integrations import is_integration
 from neuroroute.jsontypes import is_array, is_mapping
 from neuroroute.messages import ChatMessage
 from neuroroute.responses import ModelResponse
-from neuroroute.rules import Rule, are_biases, are_headers, are_texts, integer, is_words, not_json, number, one_of
+from neuroroute.rules import (
+    Concern,
+    Rule,
+    are_biases,
+    are_headers,
+    are_texts,
+    integer,
+    is_words,
+    not_json,
+    number,
+    one_of,
+)
 from neuroroute.shapes.shape import AnswerShape
 from neuroroute.tools.definitions import FunctionDefinition
 from neuroroute.tools.offer import FunctionChoice, ToolChoice, is_function_call, is_tool_choice
@@ -23,6 +34,7 @@ Api: TypeAlias = Literal["chat", "completions", "responses", "native"]
 Reasoning: TypeAlias = Literal["off", "on", "low", "medium", "high"]
 Priority: TypeAlias = Literal["normal", "low"]
 OnOverflow: TypeAlias = Literal["error", "trim"]
+CacheMode: TypeAlias = Literal["read", "refresh", "off"]
 
 
 class EmbedOptions(TypedDict, total=False):
@@ -84,6 +96,9 @@ class ConversationOptions(EmbedOptions, total=False):
     on_overflow: OnOverflow | None
     """``trim``: where the history is longer than the model's context, the oldest whole turns are left out, once.
     Default: ``error``."""
+    cache_mode: CacheMode | None
+    """With the adapter's ``cache``: ``refresh`` asks anew and keeps the new answer, ``off`` leaves the cache alone.
+    Default: ``read``."""
     tool_choice: ToolChoice | None
     """``auto``, ``none``, ``required``, or ``{"type": "function", "function": {"name": ...}}``. Default: ``auto``."""
     response_format: Any
@@ -163,14 +178,18 @@ def _are_capabilities(value: Any) -> bool:
     return all(isinstance(one, str) and one in CAPABILITIES for one in cast("Collection[Any]", value))
 
 
-_POSITIVE = Rule(number(0, 1e12, open_low=True), "a number of milliseconds over 0")
-_FLAG = Rule(lambda value: isinstance(value, bool), "True or False", False)
+_POSITIVE = Rule(number(0, 1e12, open_low=True), "a number of milliseconds over 0", concerns="way")
+_FLAG = Rule(lambda value: isinstance(value, bool), "True or False", False, concerns="way")
 _PENALTY = Rule(number(-2, 2), "a number from -2 to 2", 0)
 
 _RULES: dict[str, Rule] = {
-    "messages": Rule(lambda value: True, "a list of messages"),  # read where the history is put together
+    # read where the history is put together
+    "messages": Rule(lambda value: True, "a list of messages", concerns="here"),
     "system_message": Rule(
-        lambda value: value is None or isinstance(value, str), "a text, or None", "You are a helpful assistant."
+        lambda value: value is None or isinstance(value, str),
+        "a text, or None",
+        "You are a helpful assistant.",
+        concerns="here",
     ),
     "max_tokens": Rule(integer(1, -1), "a whole number of at least 1, or -1 for no limit", 1024),
     "temperature": Rule(number(0), "a number of at least 0", 0.7),
@@ -179,22 +198,23 @@ _RULES: dict[str, Rule] = {
     "presence_penalty": _PENALTY,
     "stop": Rule(are_texts, "a text that is not empty, or a list of such"),
     "timeout_ms": _POSITIVE,
-    "idle_timeout_ms": Rule(_POSITIVE.check, _POSITIVE.right, 60_000),
-    "total_timeout_ms": Rule(_POSITIVE.check, _POSITIVE.right, 1_800_000),
+    "idle_timeout_ms": Rule(_POSITIVE.check, _POSITIVE.right, 60_000, concerns="way"),
+    "total_timeout_ms": Rule(_POSITIVE.check, _POSITIVE.right, 1_800_000, concerns="way"),
     "first_token_timeout_ms": _POSITIVE,
-    "connect_timeout_ms": Rule(_POSITIVE.check, _POSITIVE.right, 5000),
-    "max_retries": Rule(integer(0), "a whole number of at least 0"),
-    "initial_backoff": Rule(number(0, 1e12), "a number of milliseconds of at least 0", 1000),
-    "model_loading_timeout_ms": Rule(_POSITIVE.check, _POSITIVE.right, 120_000),
-    "priority": one_of("normal", "low"),
+    "connect_timeout_ms": Rule(_POSITIVE.check, _POSITIVE.right, 5000, concerns="way"),
+    "max_retries": Rule(integer(0), "a whole number of at least 0", concerns="way"),
+    "initial_backoff": Rule(number(0, 1e12), "a number of milliseconds of at least 0", 1000, concerns="way"),
+    "model_loading_timeout_ms": Rule(_POSITIVE.check, _POSITIVE.right, 120_000, concerns="way"),
+    "priority": one_of("normal", "low", concerns="way"),
     "hedge_after_ms": _POSITIVE,
     "continue_stream": _FLAG,
-    "on_overflow": one_of("error", "trim"),
+    "on_overflow": one_of("error", "trim", concerns="way"),
+    "cache_mode": one_of("read", "refresh", "off", concerns="here"),
     "reasoning": Rule(
         lambda value: value in ("off", "on", "low", "medium", "high"), "one of off, on, low, medium, high"
     ),
     "api": one_of("chat", "completions", "responses", "native"),
-    "previous": Rule(lambda value: isinstance(value, ModelResponse), "a ModelResponse"),
+    "previous": Rule(lambda value: isinstance(value, ModelResponse), "a ModelResponse", concerns="here"),
     "integrations": Rule(
         _are_integrations,
         "a list of at least one plugin id such as 'mcp/playwright', or dicts: {'type': 'plugin', 'id': ...}, or "
@@ -204,26 +224,30 @@ _RULES: dict[str, Rule] = {
     "store": Rule(_FLAG.check, _FLAG.right),
     "context_length": Rule(integer(1), "a whole number of tokens of at least 1"),
     "on_progress": Rule(
-        lambda value: callable(value) and not iscoroutinefunction(value), "a function, not async, of a ModelProgress"
+        lambda value: callable(value) and not iscoroutinefunction(value),
+        "a function, not async, of a ModelProgress",
+        concerns="way",
     ),
-    "model": Rule(is_words, "a model id"),
+    "model": Rule(is_words, "a model id", concerns="here"),
     "needs": Rule(_are_capabilities, f"a set of {', '.join(CAPABILITIES)}", read=frozenset),
     "strict_model": _FLAG,
-    "strict": _FLAG,
-    "tools": Rule(lambda value: True, "a list of tools", read=Toolbox.of),
-    "tool_choice": Rule(is_tool_choice, 'auto, none, required or {"type": "function", "function": {"name": ...}}'),
-    "functions": Rule(lambda value: True, "a list of functions", read=Toolbox.of_functions),
-    "function_call": Rule(is_function_call, 'auto, none or {"name": ...}'),
-    "response_format": Rule(lambda value: True, "a type or a JSON schema", read=AnswerShape.of),
-    "reask": Rule(integer(0), "a whole number of at least 0", 0),
+    "strict": Rule(_FLAG.check, _FLAG.right, False),  # an answer that it allows is none that was only noted
+    "tools": Rule(lambda value: True, "a list of tools", read=Toolbox.of, concerns="here"),
+    "tool_choice": Rule(
+        is_tool_choice, 'auto, none, required or {"type": "function", "function": {"name": ...}}', concerns="here"
+    ),
+    "functions": Rule(lambda value: True, "a list of functions", read=Toolbox.of_functions, concerns="here"),
+    "function_call": Rule(is_function_call, 'auto, none or {"name": ...}', concerns="here"),
+    "response_format": Rule(lambda value: True, "a type or a JSON schema", read=AnswerShape.of, concerns="here"),
+    "reask": Rule(integer(0), "a whole number of at least 0", 0, concerns="here"),
     "salvage": Rule(_FLAG.check, _FLAG.right, True),
-    "merge_roles": _FLAG,
+    "merge_roles": Rule(_FLAG.check, _FLAG.right, False, concerns="here"),
     "seed": Rule(integer(-(2**63)), "a whole number"),
     "top_k": Rule(integer(0), "a whole number of at least 0"),
     "min_p": Rule(number(0, 1), "a number from 0 to 1"),
     "repeat_penalty": Rule(number(0, open_low=True), "a number over 0"),
     "logit_bias": Rule(are_biases, "a dict of token ids (as text) to numbers"),
-    "ttl": Rule(integer(1), "a whole number of seconds of at least 1"),
+    "ttl": Rule(integer(1), "a whole number of seconds of at least 1", concerns="way"),
     "draft_model": Rule(is_words, "a model id"),
     "extra": Rule(lambda value: is_mapping(value) and all(map(is_words, value)), "a dict of fields of the body"),
     "extra_headers": Rule(
@@ -234,6 +258,8 @@ _MEANS_NOTHING = frozenset(name for name, rule in _RULES.items() if rule.default
 """Options that None leaves at their default."""
 
 DEFAULTS: dict[str, Any] = {name: rule.default for name, rule in _RULES.items()}
+CONCERNS: dict[str, Concern] = {name: rule.concerns for name, rule in _RULES.items()}
+"""What each option may change; see :class:`~neuroroute.rules.Rule`."""
 
 _IGNORED_BY_SERVER = {"n": 1, "logprobs": False}
 """Fields of ``extra`` that LM Studio ignores, with the one value that is harmless."""

@@ -148,7 +148,7 @@ class ModelResponse(msgspec.Struct, kw_only=True, rename={"raw_json": "raw"}):
     cached: bool = False
     """Whether it came from a cache."""
     attempts: int = 1
-    """Attempts that were needed."""
+    """Attempts that were needed; 0 of a cached answer."""
     host: str = ""
     """Name and port of the host that answered."""
     api: str = "chat"
@@ -247,7 +247,15 @@ _PER_IMAGE = 800
 
 
 def estimate_message_tokens(message: AnyMessage) -> int:
-    """About how many tokens a message has, with what a chat template puts around it."""
+    """About how many tokens a message has, with what a chat template puts around it; kept with the message."""
+    kept = cast("dict[str, int]", message.__dict__)  # the struct is frozen, its __dict__ is not
+    tokens = kept.get("estimate")
+    if tokens is None:
+        tokens = kept["estimate"] = _estimated(message)
+    return tokens
+
+
+def _estimated(message: AnyMessage) -> int:
     tokens = estimate_tokens(message.text) + _PER_MESSAGE
     if not isinstance(message.content, str):
         tokens += _PER_IMAGE * sum(isinstance(part, ImagePart) for part in message.content)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import msgspec
 
 from neuroroute.jsontypes import is_array, is_mapping, is_number, is_text
 
 Check: TypeAlias = Callable[[Any], bool]
+Concern: TypeAlias = Literal["answer", "way", "here"]
 
 
 class Rule(msgspec.Struct, frozen=True):
@@ -23,6 +24,9 @@ class Rule(msgspec.Struct, frozen=True):
     default: Any = None
     read: Callable[[Any], Any] | None = None
     """What is made of the value; it raises for itself where something in the value is wrong."""
+    concerns: Concern = "answer"
+    """What it may change: the answer, so that a cache tells requests apart by it; the way to it (limits, retries); or
+    what is made of it here, before the request goes out or after its answer came (messages and tools, reasks)."""
 
 
 def number(low: float, high: float = 1e308, *, open_low: bool = False) -> Check:
@@ -89,9 +93,9 @@ def _one_line(value: Any) -> bool:
     return is_text(value) and value.isprintable() and value.isascii()
 
 
-def one_of(*words: str) -> Rule:
+def one_of(*words: str, concerns: Concern = "answer") -> Rule:
     """One of these; the first is the default."""
-    return Rule(lambda value: value in words, f"one of {', '.join(words)}", words[0])
+    return Rule(lambda value: value in words, f"one of {', '.join(words)}", words[0], concerns=concerns)
 
 
 def not_json(value: Any, path: str, depth: int = 0) -> str | None:

@@ -140,6 +140,10 @@ neuroroute_tokens_total\{host="[\d.:]+",kind="completion",model="llama3"\} \d+\.
     return degrees \* 9 / 5 \+ 32
 Tokens: \d+
 """,
+    "caching_and_guards": r"""Paris\. From the cache: False
+Paris\. From the cache: True
+Error: MODEL_CONTENT_FILTERED .*: the guard no_card_numbers refused the request: it looks like the number of a card\. .*
+""",
     "run_tools": r"""-> get_weather \{"location":"Oslo"\}
 -> get_weather \{"location":"Rome","unit":"fahrenheit"\}
 Answer: 22 degrees in Oslo, 72 in Rome\.

@@ -3,20 +3,25 @@
 Each deliberate error is marked for both, so that one that is no longer found is an error itself.
 """
 
-from collections.abc import Callable
-from typing import assert_type
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, assert_type
 
 from neuroroute import (
+    AnyMessage,
     Capability,
     ChunkStream,
     CompletionStream,
     Embeddings,
+    InputChecks,
     LMStudioAdapter,
     LoadedModel,
+    MemoryCache,
     ModelDetails,
     ModelResponse,
     RequestOptions,
+    ResponseCache,
     RetryPolicy,
+    SQLiteCache,
     StreamingChunk,
     SyncChunkStream,
     SyncCompletionStream,
@@ -89,6 +94,9 @@ async def asynchronous(refuse: Callable[[ToolCall], bool]) -> None:
         await adapter.embed("a", temperature=1)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
         adapter.conversation(api="native", integrations=["mcp/x"], on_progress=print)
         await adapter.generate_completion("hi", needs={"flying"})  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+        assert_type(await adapter.count_tokens([UserMessage(content="hi")], tools=[weather]), int)
+        assert_type(adapter.estimate_tokens("hi"), int)
+        await adapter.generate_completion("hi", cache_mode="write")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
         assert_type(await adapter.is_available(), bool)
         assert_type(adapter.with_model("qwen3-8b", top_p=0.5), LMStudioAdapter)
 
@@ -124,6 +132,33 @@ def blocking() -> None:
         adapter.generate_completion("hi", temprature=1)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
         adapter.stream("hi", max_tokens="5")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
         adapter.run_tools("hi", tools=[weather])  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+
+
+def short(messages: Sequence[AnyMessage], options: Mapping[str, Any]) -> str | None:
+    """A guard."""
+    return "too many" if len(messages) > 5 else None
+
+
+class Moderation:
+    """A guard of both ends."""
+
+    def before(self, messages: Sequence[AnyMessage], options: Mapping[str, Any]) -> bool:
+        """Whether it may be sent."""
+        return bool(messages)
+
+    async def after(self, response: ModelResponse) -> str | None:
+        """Why it may not be handed out."""
+        return response.text or None
+
+
+def guarded(cache: ResponseCache) -> None:
+    """Caches and guards are whatever has the methods."""
+    checks = InputChecks(allowed_roles={"user"}, control_characters="strip")
+    for kept in (MemoryCache(), SQLiteCache("answers.db", ttl_seconds=None), cache):
+        LMStudioAdapter("llama3", cache=kept, checks=checks, guards=[short, Moderation()])
+    LMStudioAdapter("llama3", cache={})  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    LMStudioAdapter("llama3", guards=[5])  # type: ignore[list-item]  # pyright: ignore[reportArgumentType]
+    InputChecks(allowed_roles={"sage"})  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
 def values(response: ModelResponse) -> None:

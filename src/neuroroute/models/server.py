@@ -10,6 +10,7 @@ import msgspec
 
 from neuroroute.details import ListingSource, ModelDetails, Surface
 from neuroroute.errors import ConfigurationError, LMStudioError
+from neuroroute.wire.counting import counted
 from neuroroute.wire.failures import failure
 from neuroroute.wire.lifecycle import DownloadStatus, check_unloaded, decode_download, loaded_instance
 from neuroroute.wire.listing import LISTINGS, decode_listing, greets
@@ -33,6 +34,7 @@ class ModelServer:
         self._known: ListingSource | None = None
         self._known_until = 0.0
         self._greets: bool | None = None
+        self._countless_until = 0.0
 
     async def list_models(self, timeout_ms: float) -> list[ModelDetails]:
         """Its models, from the listing that tells most of those that it has.
@@ -96,6 +98,20 @@ class ModelServer:
             LMStudioError: there is none of that id, or it did not tell within the time limit.
         """
         return decode_download(_success(*await self._get(f"/api/v1/models/download/status/{job_id}", timeout_ms)))
+
+    async def count(self, path: str, body: bytes, timeout_ms: float) -> int | None:
+        """Tokens as it counts them; None where it cannot, or does not answer. LM Studio is not asked: it cannot."""
+        if self._monotonic() < self._countless_until:
+            return None
+        try:
+            if not (await self.surface(timeout_ms)).lm_studio:
+                status, answer = await self._exchange("POST", self._root + path, body, timeout_ms)
+                if status not in _UNKNOWN_ROUTE:
+                    return counted(answer) if status < 300 else None
+        except LMStudioError:
+            return None
+        self._countless_until = self._monotonic() + LESSER_KNOWN_SECONDS
+        return None
 
     def _get(self, path: str, timeout_ms: float) -> Awaitable[tuple[int, bytes]]:
         return self._exchange("GET", self._root + path, None, timeout_ms)

@@ -223,6 +223,32 @@ class StreamContinued(Event, frozen=True, kw_only=True):
     error: LMStudioError
 
 
+class CacheLooked(Event, frozen=True, kw_only=True):
+    """The cache was asked for an answer, or another request for the same was found in the air."""
+
+    outcome: Literal["hit", "miss", "joined", "failed"]
+    """``joined``: the answer to a request in the air is shared; ``failed``: the cache did not say."""
+    error: str | None = None
+    """The kind of exception that it failed with."""
+
+
+class CacheStored(Event, frozen=True, kw_only=True):
+    """An answer was put into the cache, or could not be."""
+
+    outcome: Literal["stored", "failed"]
+    size_bytes: int
+    error: str | None = None
+    """The kind of exception that it failed with."""
+
+
+class GuardRefused(Event, frozen=True, kw_only=True):
+    """A guard refused a request, or an answer."""
+
+    guard: str
+    """The function's name, or its class's."""
+    stage: Literal["before", "after"]
+
+
 def bare(error: LMStudioError) -> LMStudioError:
     """An error as others than its caller may see it: without what had been received, and without its frames."""
     copied = copy.copy(error)

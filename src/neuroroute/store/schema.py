@@ -58,7 +58,7 @@ def opened(path: Path) -> sqlite3.Connection:
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         # SQLite would make it readable by all; what it puts beside it (-wal, -shm) takes over the file's own mode.
-        _make_private(path.resolve())
+        make_private(path.resolve())
         db = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None)
     except (OSError, ValueError, sqlite3.Error) as error:
         raise unusable(path, error) from error
@@ -78,7 +78,7 @@ def opened(path: Path) -> sqlite3.Connection:
     return db
 
 
-def _make_private(path: Path) -> None:
+def make_private(path: Path) -> None:
     """Makes the file readable by its owner only; one that was there, if it is ours and the system has such modes."""
     try:
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))

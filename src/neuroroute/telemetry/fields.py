@@ -11,7 +11,7 @@ from neuroroute.pipe.events import Event
 FIELDS = (
     *("request_id", "model", "host", "attempt", "attempts", "api", "streaming", "cached", "outcome", "finish_reason"),
     *("duration_ms", "ttft_ms", "delay_ms", "wait_ms", "queue_length", "count", "code", "fraction", "to"),
-    "answered_by",
+    *("answered_by", "size_bytes", "guard", "stage"),
 )
 """Of an event, under the same name; what is not listed here never leaves the process."""
 
@@ -42,4 +42,6 @@ def fields_of(event: Event) -> dict[str, Any]:
         fields["host_state"] = event.after
     elif isinstance(event, told.ToolRan):
         fields["tool"] = event.name or "unknown"
+    elif isinstance(event, (told.CacheLooked, told.CacheStored)) and event.error is not None:
+        fields["exception_type"] = event.error
     return fields

@@ -128,17 +128,23 @@ def _continued(event: told.StreamContinued) -> Words:
     return (
         logging.WARNING,
         "a stream of %s broke off (%s), and goes on at %s",
-        (
-            event.model,
-            event.error.code,
-            event.host,
-        ),
+        (event.model, event.error.code, event.host),
     )
 
 
 def _tool(event: told.ToolRan) -> Words:
     level = logging.INFO if event.code is None else logging.WARNING
     return level, "tool %s took %.0f ms: %s", (event.name or "unknown", event.duration_ms, event.code or "ok")
+
+
+def _cache(event: told.CacheLooked | told.CacheStored) -> Words:
+    level = logging.WARNING if event.outcome == "failed" else logging.DEBUG
+    return level, "the cache, asked for %s at %s: %s", (event.model, event.host, event.outcome)
+
+
+def _guard(event: told.GuardRefused) -> Words:
+    what = "the guard %s refused the %s of %s"
+    return logging.WARNING, what, (event.guard, "request" if event.stage == "before" else "answer", event.model)
 
 
 def _plainly(level: int, what: str) -> Callable[[Event], Words]:
@@ -153,6 +159,9 @@ _WORDS: dict[type[Event], Callable[[Any], Words]] = {
     told.FailedOver: _failed_over,
     told.StreamContinued: _continued,
     told.ToolRan: _tool,
+    told.CacheLooked: _cache,
+    told.CacheStored: _cache,
+    told.GuardRefused: _guard,
     told.Hedged: _plainly(logging.INFO, "%s at %s is late, and asked a second time"),
     told.ModelLoading: _plainly(logging.INFO, "%s is being loaded at %s"),
     told.ModelReloaded: _plainly(logging.WARNING, "%s was gone from %s, and was loaded again"),

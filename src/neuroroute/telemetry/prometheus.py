@@ -73,6 +73,7 @@ class PrometheusObserver:
         max_models: int = 20,
         max_hosts: int = 50,
         max_tools: int = 50,
+        max_guards: int = 50,
     ) -> None:
         """Registers the metrics.
 
@@ -81,12 +82,14 @@ class PrometheusObserver:
             max_models: how many models have series of their own; the others are ``other``.
             max_hosts: likewise.
             max_tools: likewise.
+            max_guards: likewise.
 
         Raises:
             ValueError: the registry has these metrics already.
         """
         self.registry = registry or REGISTRY
-        self._model, self._host, self._tool = _Bounded(max_models), _Bounded(max_hosts), _Bounded(max_tools)
+        self._model, self._host = _Bounded(max_models), _Bounded(max_hosts)
+        self._tool, self._guard = _Bounded(max_tools), _Bounded(max_guards)
         place = ("model", "host")
         self._requests = self._counter("requests", "Requests that are over.", *place, "outcome", "code")
         self._attempts = self._counter("attempts", "Times that requests were sent.", *place, "outcome", "code")
@@ -94,6 +97,9 @@ class PrometheusObserver:
         self._tokens = self._counter("tokens", "Tokens, as servers counted them.", *place, "kind")
         self._salvaged = self._counter("salvaged_calls", "Calls that were taken out of the text.", *place)
         self._tools = self._counter("tool_calls", "Calls of tools that were run or refused.", "tool", "code")
+        self._looks = self._counter("cache_looks", "Looks into the cache.", "model", "outcome")
+        self._stored = self._counter("cache_stores", "Answers that were put into the cache, or were to be.", "outcome")
+        self._refusals = self._counter("guard_refusals", "What guards refused.", "guard", "stage")
         self._seconds = self._histogram("request_duration_seconds", "How long requests took.", SECONDS)
         self._first = self._histogram("time_to_first_token_seconds", "Until a stream's first chunk.", SECONDS)
         self._waits = self._histogram("queue_wait_seconds", "How long attempts waited for a slot.", WAITS)
@@ -169,6 +175,15 @@ class PrometheusObserver:
     def _tool_ran(self, event: told.ToolRan) -> None:
         self._tools.labels(self._tool(event.name or "unknown"), event.code or "").inc()
 
+    def _cache_looked(self, event: told.CacheLooked) -> None:
+        self._looks.labels(self._model(event.model), event.outcome).inc()
+
+    def _cache_stored(self, event: told.CacheStored) -> None:
+        self._stored.labels(event.outcome).inc()
+
+    def _guard_refused(self, event: told.GuardRefused) -> None:
+        self._refusals.labels(self._guard(event.guard), event.stage).inc()
+
     def _counter(self, name: str, what: str, *labels: str) -> Counter:
         return Counter(f"neuroroute_{name}", what, labels, registry=self.registry)
 
@@ -189,6 +204,9 @@ class PrometheusObserver:
         told.HostChanged: _host_changed,
         told.CallsSalvaged: _calls_salvaged,
         told.ToolRan: _tool_ran,
+        told.CacheLooked: _cache_looked,
+        told.CacheStored: _cache_stored,
+        told.GuardRefused: _guard_refused,
         **dict.fromkeys(_RECOVERIES, _recovered),
     }
 

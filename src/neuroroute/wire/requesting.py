@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from neuroroute.checks import InputChecks
 from neuroroute.errors import ModelInvalidRequestError
 from neuroroute.messages import AnyMessage, MessageReader, message_from
 from neuroroute.requests import ChatRequest, history, with_system
@@ -23,6 +24,7 @@ def chat_request(
     *,
     streaming: bool,
     max_bytes: int,
+    checks: InputChecks | None = None,
 ) -> ChatRequest:
     """A request, with its body.
 
@@ -35,6 +37,8 @@ def chat_request(
     check_route(options)
     offer = offered(options)
     messages, notes = adapted(history(prompt, options, reader), merge_roles=options["merge_roles"])
+    if checks is not None:
+        messages = checks.let_through(messages, options["system_message"], notes)
     if endpoint.api == "completions":
         check_prompt(messages)
     else:

@@ -1,0 +1,152 @@
+"""What an adapter lets through: sizes, roles, control characters and budgets, checked before anything is sent."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Sequence
+from typing import Any, Literal, cast, get_args
+
+import msgspec
+from msgspec.structs import replace
+
+from neuroroute.errors import ModelInvalidRequestError
+from neuroroute.estimates import TokenEstimate
+from neuroroute.messages import AnyMessage, Role
+from neuroroute.parts import TextPart
+from neuroroute.responses import Note
+from neuroroute.rules import Check, integer
+
+ControlCharacters = Literal["keep", "strip", "refuse"]
+
+_CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\U000e0000-\U000e007f]")
+"""What shows as nothing, or turns what follows around: the control characters but for tab and line ends, those that set
+the direction of writing, and tags, in which a whole text can hide. Source: Unicode, categories Cc and (in part) Cf."""
+
+_ROLES: tuple[Role, ...] = get_args(Role)
+
+
+class InputChecks(msgspec.Struct, frozen=True, kw_only=True):
+    """What an adapter lets through; what is more, or other, raises a ModelInvalidRequestError before it is sent.
+
+    None leaves a thing unchecked. It holds for whatever answers are asked for, rounds of tools and conversations
+    included; ``embed`` has no messages.
+    """
+
+    max_messages: int | None = None
+    """Messages in a request, the adapter's own system message not counted."""
+    max_message_bytes: int | None = None
+    """Bytes of one message's text, in UTF-8."""
+    max_prompt_tokens: int | None = None
+    """Tokens of a whole prompt with its tools, by estimate (see ``estimate_tokens``)."""
+    max_completion_tokens: int | None = None
+    """What ``max_tokens`` may be at most; it is also the default, where that is not said and would be more."""
+    allowed_roles: Collection[Role] | None = None
+    """Who may speak: of ``system``, ``user``, ``assistant``, ``tool``, ``function``. The adapter's own system message
+    is let through; loops of tools need ``assistant`` and ``tool``, conversations ``assistant``."""
+    control_characters: ControlCharacters = "keep"
+    """``strip`` (with a note) or ``refuse`` control characters but for tab and line ends, and characters that turn the
+    direction of writing or carry hidden text, in all that is said."""
+
+    def __post_init__(self) -> None:
+        for name in ("max_messages", "max_message_bytes", "max_prompt_tokens", "max_completion_tokens"):
+            value = getattr(self, name)
+            if value is not None and not _COUNT(value):
+                raise ModelInvalidRequestError(
+                    f"InputChecks.{name} is {value!r:.60}; it must be a whole number of at least 1, or None"
+                )
+        roles: Any = self.allowed_roles
+        if roles is not None and not _are_roles(roles):
+            raise ModelInvalidRequestError(
+                f"InputChecks.allowed_roles is {roles!r:.60}; it must be a set of {', '.join(_ROLES)}, or None"
+            )
+        if self.control_characters not in ("keep", "strip", "refuse"):
+            raise ModelInvalidRequestError(
+                f"InputChecks.control_characters is {self.control_characters!r:.60}; it must be keep, strip or refuse"
+            )
+
+    def let_through(self, messages: list[AnyMessage], system: str | None, notes: list[Note]) -> list[AnyMessage]:
+        """The messages that were given, found right; without control characters, where those are stripped.
+
+        Args:
+            messages: without the system message that is put before them.
+            system: the adapter's own system message, which a later round of tools has among its messages.
+            notes: takes what is to be told of them.
+
+        Raises:
+            ModelInvalidRequestError: names the message and what is wrong with it.
+        """
+        own = [message.role == "system" and message.content == system for message in messages]
+        if self.max_messages is not None and (count := own.count(False)) > self.max_messages:
+            raise ModelInvalidRequestError(f"messages: there are {count}, more than max_messages={self.max_messages}")
+        for index, message in enumerate(messages):
+            if not own[index]:
+                self._check(message, f"messages[{index}]")
+        return messages if self.control_characters == "keep" else self._cleaned(messages, notes)
+
+    def check_tokens(
+        self, messages: Sequence[AnyMessage], tools: str, max_tokens: int, estimate: TokenEstimate
+    ) -> None:
+        """Whether a request keeps to the budgets.
+
+        Raises:
+            ModelInvalidRequestError: the prompt is too long by estimate, or the answer may become so.
+        """
+        most = self.max_completion_tokens
+        if most is not None and not 0 < max_tokens <= most:
+            raise ModelInvalidRequestError(f"max_tokens is {max_tokens}; max_completion_tokens={most} allows no more")
+        fits = self.max_prompt_tokens
+        if fits is None:
+            return
+        tokens = sum(map(estimate.message, messages)) + estimate.text(tools)
+        if tokens > fits:
+            raise ModelInvalidRequestError(
+                f"messages: about {tokens} tokens, with what is sent beside them: more than max_prompt_tokens={fits}",
+                hint="Shorten the history, or offer fewer tools.",
+            )
+
+    def _check(self, message: AnyMessage, field: str) -> None:
+        if self.allowed_roles is not None and message.role not in self.allowed_roles:
+            allowed = ", ".join(sorted(self.allowed_roles))
+            raise ModelInvalidRequestError(f"{field}.role is {message.role!r}; allowed_roles are {allowed}")
+        most = self.max_message_bytes
+        if most is not None and (size := len(message.text.encode("utf-8", "replace"))) > most:
+            raise ModelInvalidRequestError(f"{field}.content has {size} bytes, more than max_message_bytes={most}")
+        if self.control_characters == "refuse":
+            for name, text in (("content", message.text), ("name", message.name or "")):
+                if found := _CONTROL.search(text):
+                    raise ModelInvalidRequestError(
+                        f"{field}.{name} has the control character U+{ord(found[0]):04X} at {found.start()}"
+                    )
+
+    def _cleaned(self, messages: list[AnyMessage], notes: list[Note]) -> list[AnyMessage]:
+        cleaned = [_clean(message) for message in messages]
+        changed = [index for index, pair in enumerate(zip(cleaned, messages, strict=True)) if pair[0] is not pair[1]]
+        if changed:
+            where = ", ".join([f"messages[{index}]" for index in changed])
+            notes.append(Note("CONTROL_CHARACTERS_STRIPPED", f"control characters were taken out of {where}"))
+        return cleaned
+
+
+_COUNT: Check = integer(1)
+
+
+def _are_roles(value: Any) -> bool:
+    if not isinstance(value, (set, frozenset, list, tuple)) or not value:
+        return False
+    return all(role in _ROLES for role in cast("Collection[object]", value))
+
+
+def _clean(message: AnyMessage) -> AnyMessage:
+    """The message without control characters; the same one where it has none."""
+    content, name = message.content, message.name
+    said = [content] if isinstance(content, str) else [part.text for part in content if isinstance(part, TextPart)]
+    if not any(map(_CONTROL.search, [*said, name or ""])):
+        return message
+    clean: Callable[[str], str] = lambda text: _CONTROL.sub("", text)  # noqa: E731
+    return replace(
+        message,
+        name=None if name is None else clean(name),
+        content=clean(content)
+        if isinstance(content, str)
+        else tuple([replace(part, text=clean(part.text)) if isinstance(part, TextPart) else part for part in content]),
+    )
