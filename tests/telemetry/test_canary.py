@@ -4,20 +4,35 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 import traceback
+from asyncio.subprocess import PIPE, STDOUT
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
-from neuroroute import BreakerPolicy, Event, LMStudioAdapter, LMStudioError, LoggingObserver, Observer
-from neuroroute.pipe.events import ContentEvent
+from neuroroute import (
+    BreakerPolicy,
+    Event,
+    LMStudioAdapter,
+    LMStudioError,
+    LoggingObserver,
+    Observer,
+    ResponseCache,
+    SQLiteCache,
+)
+from neuroroute.pipe.events import CacheStored, ContentEvent
 from neuroroute.simulator import Answer, Fail, Simulator, StreamFault
 from neuroroute.telemetry.prometheus import PrometheusObserver
 from telemetry.kept import Kept
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
     from conftest import FakeClock
+    from neuroroute import AnyMessage
 
 PROMPT, ANSWER, ARGUMENT, RESULT, KEY = SECRETS = (
     "canary-prompt-71",
@@ -35,8 +50,14 @@ def lookup(name: str) -> str:
     return RESULT
 
 
-async def everything(lmstudio: Simulator, clock: FakeClock, observers: list[Observer]) -> list[LMStudioError]:
-    """Answers, failures, retries, streams and tools; the errors that came of it."""
+def refuses(messages: Sequence[AnyMessage], options: Mapping[str, Any]) -> bool:
+    return len(messages) > 1
+
+
+async def everything(
+    lmstudio: Simulator, clock: FakeClock, observers: list[Observer], cache: ResponseCache | None = None
+) -> list[LMStudioError]:
+    """Answers, failures, retries, streams, tools, a cache and a guard; the errors that came of it."""
     lmstudio.api_token = KEY
     errors: list[LMStudioError] = []
     async with LMStudioAdapter(
@@ -46,6 +67,9 @@ async def everything(lmstudio: Simulator, clock: FakeClock, observers: list[Obse
         clock=clock,
         observers=observers,
         breaker=BreakerPolicy(minimum_calls=100),
+        cache=cache,
+        cache_mode="refresh",
+        guards=[refuses],
     ) as adapter:
         lmstudio.answer(Answer(ANSWER, reasoning=ANSWER))
         await adapter.generate_completion(PROMPT)
@@ -64,6 +88,7 @@ async def everything(lmstudio: Simulator, clock: FakeClock, observers: list[Obse
         await adapter.run_tools(PROMPT, tools=[lookup], max_rounds=2)
         lmstudio.answer(Answer(tool_calls=[(ARGUMENT, {})]), times=2)
         errors.append(await failing(adapter.run_tools(PROMPT, tools=[lookup], max_rounds=1)))
+        errors.append(await failing(adapter.generate_completion(PROMPT, system_message=None)))
         async with adapter.stream(PROMPT) as stream:
             await anext(stream)
     async with LMStudioAdapter("llama3", base_url=lmstudio.url, api_token=f"{KEY}x", observers=observers) as wrong:
@@ -96,7 +121,7 @@ async def test_nothing_of_a_secret_is_seen(
     errors = await everything(lmstudio, clock, [LoggingObserver(), kept.observer(), counted, events.append])
     await asyncio.sleep(0)
     assert len(events) > 40
-    assert len(errors) == 5
+    assert len(errors) == 6
     assert len([record for record in caplog.records if record.name == "neuroroute"]) == len(events)
     assert found(caplog.text, repr([vars(record) for record in caplog.records])) == set()
     assert found(repr(events)) == set()
@@ -106,6 +131,49 @@ async def test_nothing_of_a_secret_is_seen(
     shown = generate_latest(counted.registry).decode()
     assert "neuroroute_tool_calls_total" in shown
     assert found(shown) == set()
+
+
+async def test_a_cache_has_answers_alone(lmstudio: Simulator, clock: FakeClock, tmp_path: Path) -> None:
+    """A cache's file holds answers, and nothing of prompts, tools or keys; no event or error tells what it holds."""
+    events: list[Event] = []
+    async with SQLiteCache(tmp_path / "answers.db") as cache:
+        errors = await everything(lmstudio, clock, [events.append], cache)
+        assert any(isinstance(event, CacheStored) for event in events)
+    files = [path.read_bytes().decode("latin-1") for path in tmp_path.iterdir()]
+    assert found(*files) == {ANSWER}
+    assert found(repr(events), *of_errors(errors)) == set()
+
+
+CRASHES = f"""
+import asyncio
+from neuroroute import LMStudioAdapter
+
+async def main():
+    async with LMStudioAdapter("llama3", base_url=URL, api_token=KEY, max_retries=0) as adapter:
+        asyncio.ensure_future(adapter.generate_completion(PROMPT))  # nobody takes its error
+        await asyncio.wait([asyncio.ensure_future(adapter.generate_completion(PROMPT))])
+        await adapter.generate_completion(PROMPT)
+
+import sys
+URL, PROMPT, KEY = sys.argv[1], "".join(["{PROMPT[:9]}", "{PROMPT[9:]}"]), "".join(["{KEY[:9]}", "{KEY[9:]}"])
+sys.argv = []
+asyncio.run(main(), debug=True)
+"""
+
+
+async def test_a_crash_shows_nothing(lmstudio: Simulator) -> None:
+    """What a program prints that dies of an error, or leaves one to nobody, has neither prompt nor key."""
+    lmstudio.api_token = KEY
+    lmstudio.answer(Answer(raw_chunks=[ANSWER.encode()], content_type="text/plain"), times=3)
+    python = await asyncio.create_subprocess_exec(
+        sys.executable, "-X", "dev", "-c", CRASHES, lmstudio.url, stdout=PIPE, stderr=STDOUT
+    )
+    printed, _ = await python.communicate()
+    assert python.returncode == 1
+    assert b"Traceback" in printed
+    assert b"exception was never retrieved" in printed
+    assert printed.count(b"MALFORMED_RESPONSE") >= 2
+    assert found(printed.decode()) == set()
 
 
 async def test_what_is_asked_for_is_seen(

@@ -16,13 +16,15 @@ import pytest
 import yaml
 from prometheus_client import CollectorRegistry, start_http_server
 
-from neuroroute import BreakerPolicy, LMStudioAdapter, LMStudioError
+from neuroroute import BreakerPolicy, LMStudioAdapter, LMStudioError, MemoryCache
 from neuroroute.simulator import Answer, Simulator
 from neuroroute.telemetry.prometheus import PrometheusObserver
 from telemetry.prometheus_server import INSTALLED, Prometheus, running
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from neuroroute import AnyMessage
 
 HERE = Path(__file__).parent
 DOCS = HERE.parents[1] / "docs"
@@ -58,6 +60,10 @@ def lookup(name: str) -> str:
     return name
 
 
+def no(messages: Sequence[AnyMessage], options: Mapping[str, Any]) -> bool:
+    return messages[-1].text != "no"
+
+
 async def trouble(lmstudio: Simulator, metrics: PrometheusObserver, over: threading.Event) -> None:
     """Answers, late streams, tools, retries, a full queue and a host that is not there, until it is over."""
     call = '<tool_call>{"name": "lookup", "arguments": {"name": "Bob"}}</tool_call>'
@@ -67,6 +73,7 @@ async def trouble(lmstudio: Simulator, metrics: PrometheusObserver, over: thread
         LMStudioAdapter("llama3", base_url=lmstudio.url, clock=LeapingClock(), **common) as late,
         LMStudioAdapter("queued", base_url=lmstudio.url, slots=1, **common) as full,
         LMStudioAdapter("absent", **down, **common) as absent,
+        LMStudioAdapter("kept", base_url=lmstudio.url, cache=MemoryCache(), guards=[no], **common) as kept,
     ):
         lmstudio.script(lambda request: Answer(call if "tools" in request.json else "hi", usage=USAGE))
         lmstudio.answer(Answer("slow", delay=60))
@@ -79,6 +86,9 @@ async def trouble(lmstudio: Simulator, metrics: PrometheusObserver, over: thread
                 await late.run_tools("hi", tools=[lookup], max_rounds=1)
             with suppress(LMStudioError):
                 await absent.generate_completion("hi")
+            await kept.generate_completion("hi")
+            with suppress(LMStudioError):
+                await kept.generate_completion("no")
             await asyncio.sleep(0.02)
         for task in waiting:
             task.cancel()

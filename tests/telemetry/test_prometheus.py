@@ -8,15 +8,25 @@ import pytest
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 
-from neuroroute import BackingOff, BreakerPolicy, Event, LMStudioAdapter, LMStudioError, TokenUsage
+from neuroroute import (
+    BackingOff,
+    BreakerPolicy,
+    Event,
+    LMStudioAdapter,
+    LMStudioError,
+    MemoryCache,
+    ModelContentFilteredError,
+    TokenUsage,
+)
 from neuroroute.pipe import events as told
 from neuroroute.simulator import Answer, Fail, Simulator, StreamFault
 from neuroroute.telemetry.prometheus import PrometheusObserver
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Mapping, Sequence
 
     from conftest import FakeClock
+    from neuroroute import AnyMessage
 
 USAGE = {"prompt_tokens": 9, "completion_tokens": 4, "total_tokens": 13}
 
@@ -128,6 +138,29 @@ async def test_tools_and_salvage(counted: LMStudioAdapter, lmstudio: Simulator, 
     assert value(metrics, "salvaged_calls_total") == 1
 
 
+async def test_cache_and_guards(lmstudio: Simulator, metrics: PrometheusObserver) -> None:
+    """Looks into the cache and refusals are counted; tokens and times are of what was asked, not of what is shared."""
+
+    def no(messages: Sequence[AnyMessage], options: Mapping[str, Any]) -> bool:
+        return messages[-1].text != "no"
+
+    async with LMStudioAdapter(
+        "llama3", base_url=lmstudio.url, observers=[metrics], cache=MemoryCache(), guards=[no]
+    ) as adapter:
+        lmstudio.answer(Answer("hi", usage=USAGE))
+        await asyncio.gather(*[adapter.stream("hi").whole() for _ in range(3)])
+        await adapter.stream("hi").whole()
+        with pytest.raises(ModelContentFilteredError):
+            await adapter.generate_completion("no")
+    looks = {outcome: value(metrics, "cache_looks_total", outcome=outcome) for outcome in ("miss", "joined", "hit")}
+    assert looks == {"miss": 1, "joined": 2, "hit": 1}
+    assert value(metrics, "cache_stores_total", outcome="stored") == 1
+    assert value(metrics, "guard_refusals_total", guard="no", stage="before") == 1
+    assert value(metrics, "requests_total", outcome="answered") == 4
+    assert value(metrics, "tokens_total", kind="prompt") == 9
+    assert value(metrics, "time_to_first_token_seconds_count") == 3
+
+
 def test_labels_are_bounded() -> None:
     """Of models and hosts beyond the first so many, all are one series."""
     metrics = PrometheusObserver(registry=CollectorRegistry(), max_models=3, max_hosts=2)
@@ -168,7 +201,7 @@ def test_a_cached_answer_takes_no_tokens(metrics: PrometheusObserver) -> None:
 def test_every_label_has_few_values(metrics: PrometheusObserver) -> None:
     """No metric has a label but those that are bounded, or that we give their values."""
     labels = {name for collector in metrics.registry._collector_to_names for name in _labels(collector)}
-    assert labels == {"model", "host", "tool", "outcome", "code", "kind", "state"}
+    assert labels == {"model", "host", "tool", "guard", "stage", "outcome", "code", "kind", "state"}
 
 
 def _labels(collector: Any) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from neuroroute.errors import LMStudioError, ModelUnavailableError
@@ -34,14 +35,25 @@ def fields_of(event: Event) -> dict[str, Any]:
             fields["status"] = error.status
         if isinstance(error, ModelUnavailableError) and error.reason is not None:
             fields["reason"] = error.reason
-    if isinstance(event, told.RequestEnded) and event.tokens is not None:
-        fields |= {"prompt_tokens": event.tokens.prompt, "completion_tokens": event.tokens.completion}
-    elif isinstance(event, told.BreakerChanged):
-        fields["breaker_state"] = event.after
-    elif isinstance(event, told.HostChanged):
-        fields["host_state"] = event.after
-    elif isinstance(event, told.ToolRan):
-        fields["tool"] = event.name or "unknown"
-    elif isinstance(event, (told.CacheLooked, told.CacheStored)) and event.error is not None:
-        fields["exception_type"] = event.error
-    return fields
+    own = _OWN_FIELDS.get(type(event))
+    return fields if own is None else fields | own(event)
+
+
+def _counted(event: told.RequestEnded) -> dict[str, Any]:
+    tokens = event.tokens
+    return {} if tokens is None else {"prompt_tokens": tokens.prompt, "completion_tokens": tokens.completion}
+
+
+def _failure(event: told.CacheLooked | told.CacheStored) -> dict[str, Any]:
+    return {} if event.error is None else {"exception_type": event.error}
+
+
+_OWN_FIELDS: dict[type[Event], Callable[[Any], dict[str, Any]]] = {
+    told.RequestEnded: _counted,
+    told.BreakerChanged: lambda event: {"breaker_state": event.after},
+    told.HostChanged: lambda event: {"host_state": event.after},
+    told.ToolRan: lambda event: {"tool": event.name or "unknown"},
+    told.CacheLooked: _failure,
+    told.CacheStored: _failure,
+}
+"""Facts that have another name in logs, or are only there at times."""

@@ -138,8 +138,9 @@ def _tool(event: told.ToolRan) -> Words:
 
 
 def _cache(event: told.CacheLooked | told.CacheStored) -> Words:
-    level = logging.WARNING if event.outcome == "failed" else logging.DEBUG
-    return level, "the cache, asked for %s at %s: %s", (event.model, event.host, event.outcome)
+    # A failure is a warning in the log already, whoever listens.
+    did = "look" if isinstance(event, told.CacheLooked) else "put"
+    return logging.DEBUG, "cache %s for %s: %s", (did, event.model, event.outcome)
 
 
 def _guard(event: told.GuardRefused) -> Words:

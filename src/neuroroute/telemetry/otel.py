@@ -27,8 +27,11 @@ Attributes: TypeAlias = dict[str, Any]
 _STEPS = (
     told.Admitted,
     told.BackingOff,
+    told.CacheLooked,
+    told.CacheStored,
     told.CallsSalvaged,
     told.FailedOver,
+    told.GuardRefused,
     told.Hedged,
     told.LeftQueue,
     told.ModelLoading,
@@ -158,7 +161,7 @@ class OpenTelemetryObserver:
         self._duration.record(event.duration_ms / 1000, attributes | error, within)
         if event.ttft_ms is not None:
             self._first_chunk.record(event.ttft_ms / 1000, attributes, within)
-        if event.tokens is not None and not event.cached:
+        if event.tokens is not None and event.attempts:  # else another request took them
             for kind, count in (("input", event.tokens.prompt), ("output", event.tokens.completion)):
                 self._tokens.record(count, attributes | {names.TOKEN_TYPE: kind}, within)
 

@@ -129,11 +129,11 @@ class PrometheusObserver:
         place = self._place(event)
         self._under_way.dec()
         self._requests.labels(*place, event.outcome, _code(event.error)).inc()
-        if event.outcome == "answered":
+        if event.outcome == "answered" and not event.cached:
             self._seconds.labels(*place).observe(event.duration_ms / 1000)
-        if event.ttft_ms is not None:
+        if event.ttft_ms is not None and not event.cached:
             self._first.labels(*place).observe(event.ttft_ms / 1000)
-        if event.tokens is not None and not event.cached:
+        if event.tokens is not None and event.attempts:  # else another request took them
             self._tokens.labels(*place, "prompt").inc(event.tokens.prompt)
             self._tokens.labels(*place, "completion").inc(event.tokens.completion)
 
