@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from types import TracebackType
-from typing import Any, Self, Unpack, cast
+from typing import Any, Unpack, cast
 
 import msgspec
 
+from neuroroute.closing import AsyncClosing
 from neuroroute.conversation import Conversation, Verbs
 from neuroroute.embedverbs import EmbeddingVerbs
 from neuroroute.errors import ModelInvalidRequestError
@@ -23,7 +23,7 @@ from neuroroute.toolloop import OnToolCall, ToolLoop, ToolStream
 from neuroroute.tools.toolbox import Toolbox, ToolItem
 
 
-class LMStudioAdapter(EmbeddingVerbs):
+class LMStudioAdapter(EmbeddingVerbs, AsyncClosing):
     """A model in LM Studio.
 
     ::
@@ -235,14 +235,6 @@ class LMStudioAdapter(EmbeddingVerbs):
     async def aclose(self) -> None:
         """Closes the connections of this event loop, those of siblings too; the next call opens new ones."""
         await self._core.aclose()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self.aclose()
 
 
 def _next_round(options: RequestOptions, messages: list[AnyMessage], previous: ModelResponse | None) -> RequestOptions:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from time import perf_counter
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
 
 from neuroroute.assembly import assembled
+from neuroroute.closing import AsyncClosing
 from neuroroute.errors import LMStudioError, ModelContentFilteredError, ModelNotFoundError, StreamInterruptedError
 from neuroroute.requests import ChatRequest
 from neuroroute.responses import ModelResponse, StreamingChunk
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from neuroroute.pipe.reply import Reply
 
 
-class CompletionStream:
+class CompletionStream(AsyncClosing):
     """Chunks of an answer; raises typed errors, which carry what came so far in ``partial``.
 
     ::
@@ -114,11 +114,6 @@ class CompletionStream:
             await self._begin()
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self.aclose()
-
     async def aclose(self) -> None:
         """Leaves the stream; the connection is closed unless the answer had ended."""
         self.close()
@@ -210,7 +205,7 @@ class CompletionStream:
         return assembled(self._request, self._reply, self._chunks, took)
 
 
-class ChunkStream:
+class ChunkStream(AsyncClosing):
     """The specification's form: never raises for a server's failure.
 
     Its last chunk, and only that, has ``done=True``, and ``error=True`` with ``error_details`` if the answer failed.
@@ -240,14 +235,6 @@ class ChunkStream:
             self._last = chunk
             return told
         return chunk
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self.aclose()
 
     async def aclose(self) -> None:
         """Leaves the stream; the connection is closed unless the answer had ended."""

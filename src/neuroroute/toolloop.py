@@ -9,11 +9,11 @@ from contextlib import suppress
 from functools import partial
 from inspect import signature
 from time import perf_counter
-from types import TracebackType
 from typing import Any, Self, TypeAlias, TypeVar
 
 from msgspec.structs import replace
 
+from neuroroute.closing import AsyncClosing
 from neuroroute.errors import (
     LMStudioError,
     ModelInvalidRequestError,
@@ -201,7 +201,7 @@ class ToolLoop:
         return ToolMessage(tool_call_id=call.id, content=text, name=call.function.name or None)
 
 
-class ToolStream:
+class ToolStream(AsyncClosing):
     """The chunks of every answer of the loop, one after the other; only the last chunk of all has ``done=True``.
 
     ::
@@ -230,14 +230,6 @@ class ToolStream:
 
     async def __anext__(self) -> StreamingChunk:
         return await anext(self._chunks)
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self.aclose()
 
     async def aclose(self) -> None:
         """Leaves it: nothing more is asked, nothing more is run."""

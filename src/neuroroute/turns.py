@@ -6,10 +6,10 @@ import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
 from threading import Lock
-from types import TracebackType
 from typing import Any, Self, TypeAlias, cast
 from weakref import WeakKeyDictionary
 
+from neuroroute.closing import AsyncClosing
 from neuroroute.errors import ModelBusyError, StreamInterruptedError
 from neuroroute.responses import ModelResponse, StreamingChunk
 from neuroroute.streams import CompletionStream
@@ -60,7 +60,7 @@ class TurnLock:
             lock.release()
 
 
-class TurnStream:
+class TurnStream(AsyncClosing):
     """The chunks of a turn's answer. Leaving it early closes the connection and leaves the history as it was."""
 
     def __init__(self, turn: Turn) -> None:
@@ -94,11 +94,6 @@ class TurnStream:
     async def __aenter__(self) -> Self:
         await self._begin()
         return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self.aclose()
 
     async def aclose(self) -> None:
         """Leaves the turn."""

@@ -7,6 +7,7 @@ import importlib.resources
 import threading
 from typing import TYPE_CHECKING, Any
 
+from neuroroute.closing import AsyncClosing
 from neuroroute.engine.models import ModelFile, model_file, require_extra
 from neuroroute.engine.process import EngineProcess, cores
 from neuroroute.engine.progress import OnProgress, Progress
@@ -16,11 +17,10 @@ from neuroroute.jsontypes import is_number
 
 if TYPE_CHECKING:
     from pathlib import Path
-    from types import TracebackType
     from typing import Self
 
 
-class EmbeddedEngine:
+class EmbeddedEngine(AsyncClosing):
     """A real llama.cpp with a small real model, in a process of its own, speaking the OpenAI-compatible API.
 
     ::
@@ -126,11 +126,6 @@ class EmbeddedEngine:
     async def __aenter__(self) -> Self:
         await self.start()
         return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self.aclose()
 
     def __repr__(self) -> str:
         process = self._process

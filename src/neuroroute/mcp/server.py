@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypedDict, Unpack
 from urllib.parse import urlsplit
 
+from neuroroute.closing import AsyncClosing
 from neuroroute.errors import ConfigurationError, ModelInvalidRequestError
 from neuroroute.jsontypes import is_series, is_text
 from neuroroute.mcp.contents import as_text
@@ -39,7 +40,7 @@ class MCPOptions(TypedDict, total=False):
     """Milliseconds until the server must have told its tools; default 60000."""
 
 
-class MCPServer:
+class MCPServer(AsyncClosing):
     """An MCP server, whose tools a model may call like any other; needs ``pip install "neuroroute[mcp]"``.
 
     ::
@@ -139,11 +140,6 @@ class MCPServer:
             await self.aclose()
             raise
         return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self.aclose()
 
     async def aclose(self) -> None:
         """Ends the session, and the program with it: at the latest after 10 s, by force."""

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 
 from msgspec.structs import replace
 
@@ -13,11 +12,10 @@ from neuroroute.messages import AssistantMessage, UserMessage
 from neuroroute.pipe.breaker import counts
 from neuroroute.pipe.events import StreamContinued, Tell, bare
 from neuroroute.pipe.hosts import Hosts
-from neuroroute.pipe.reply import Layer, Reply, Send
+from neuroroute.pipe.reply import Layer, OuterReply, Reply, Send
 from neuroroute.pipe.retry import retries_of
 from neuroroute.requests import ChatRequest
-from neuroroute.responses import Note, StreamingChunk, estimate_tokens
-from neuroroute.wire.decoder import Decoder
+from neuroroute.responses import Note, estimate_tokens
 
 GO_ON = "Continue your answer from where it stopped, without repeating it."
 """What the model is asked. Plain words: a small model refuses what sounds like an order about its own message, and a
@@ -36,12 +34,11 @@ def continuing(hosts: Hosts, tell: Tell) -> Layer:
     return layer
 
 
-class ContinuedReply:
-    """A reply, and those that go on from where the one before broke off."""
+class ContinuedReply(OuterReply):
+    """A reply, and those that go on from where it broke off; it tells of the one that answers now."""
 
     def __init__(self, reply: Reply, request: ChatRequest, send: Send, hosts: Hosts, tell: Tell) -> None:
-        self.attempts = reply.attempts
-        self._reply = reply
+        super().__init__(reply)
         self._request = request
         self._send = send
         self._hosts = hosts
@@ -51,21 +48,6 @@ class ContinuedReply:
         self._continuations = 0
         self._left = False
         self._note(0)
-
-    @property
-    def ready(self) -> deque[StreamingChunk]:
-        """See :class:`~neuroroute.pipe.reply.Reply`."""
-        return self._reply.ready
-
-    @property
-    def answer(self) -> Decoder:
-        """What is known of the answer that goes on now."""
-        return self._reply.answer
-
-    @property
-    def host(self) -> str:
-        """The host that answers now."""
-        return self._reply.host
 
     async def read(self) -> bool:
         """See :class:`~neuroroute.pipe.reply.Reply`."""
@@ -89,14 +71,6 @@ class ContinuedReply:
         """See :class:`~neuroroute.pipe.reply.Reply`."""
         self._left = True
         self._reply.close()
-
-    def when_over(self, action: Callable[[], None]) -> None:
-        """Over is what answers now."""
-        self._reply.when_over(action)
-
-    def when_judged(self, action: Callable[[LMStudioError | None], None]) -> None:
-        """Judged is what answers now."""
-        self._reply.when_judged(action)
 
     def _note(self, known: int) -> None:
         """Keeps what is new of the text, to go on from it."""
@@ -130,8 +104,8 @@ class ContinuedReply:
         reply.answer.before = "".join(self._text)
         known = len(reply.ready)
         reply.ready.extendleft(reversed(self._reply.ready))
+        reply.attempts += self._reply.attempts
         self._reply = reply
-        self.attempts += reply.attempts
         self._note(len(reply.ready) - known)
         self._request.notes.append(Note("STREAM_CONTINUED", f"it broke off ({error.message}), and was continued"))
         request = self._request

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from types import MappingProxyType
@@ -13,11 +12,10 @@ from neuroroute.errors import LMStudioError, ModelContentFilteredError, ModelTim
 from neuroroute.limits import milliseconds
 from neuroroute.messages import AnyMessage
 from neuroroute.pipe.events import GuardRefused, Tell
-from neuroroute.pipe.reply import Layer, Reply, Send
+from neuroroute.pipe.reply import Layer, OuterReply, Reply, Send
 from neuroroute.requests import ChatRequest
 from neuroroute.responses import ModelResponse, StreamingChunk
 from neuroroute.tools.running import call
-from neuroroute.wire.decoder import Decoder
 from neuroroute.wire.endpoints import ENDPOINTS
 
 Verdict: TypeAlias = bool | str | None
@@ -136,50 +134,21 @@ def _name(guard: Any) -> str:
     return name
 
 
-class GuardedReply:
-    """A reply that has ended only once it was let through; a :class:`~neuroroute.pipe.reply.Reply`."""
+class GuardedReply(OuterReply):
+    """A reply that has ended only once it was let through; judged is the server, not the guard."""
 
     def __init__(self, reply: Reply, judge: Callable[[Sequence[StreamingChunk]], Awaitable[None]]) -> None:
-        self.attempts = reply.attempts
-        self._reply = reply
+        super().__init__(reply)
         self._judge = judge
         self._chunks = [*reply.ready]
         self._judged = False
-
-    @property
-    def ready(self) -> deque[StreamingChunk]:
-        """See :class:`~neuroroute.pipe.reply.Reply`."""
-        return self._reply.ready
-
-    @property
-    def answer(self) -> Decoder:
-        """What is known of the answer as a whole."""
-        return self._reply.answer
-
-    @property
-    def host(self) -> str:
-        """The host that answers."""
-        return self._reply.host
 
     async def read(self) -> bool:
         """See :class:`~neuroroute.pipe.reply.Reply`; raises where a guard refuses the whole."""
         known = len(self._reply.ready)
         more = await self._reply.read()
         self._chunks += list(self._reply.ready)[known:]
-        self.attempts = self._reply.attempts
         if not more and not self._judged:
             await self._judge(self._chunks)
             self._judged = True
         return more
-
-    def close(self) -> None:
-        """See :class:`~neuroroute.pipe.reply.Reply`."""
-        self._reply.close()
-
-    def when_over(self, action: Callable[[], None]) -> None:
-        """See :class:`~neuroroute.pipe.reply.Reply`."""
-        self._reply.when_over(action)
-
-    def when_judged(self, action: Callable[[LMStudioError | None], None]) -> None:
-        """Judged is the server, not the guard."""
-        self._reply.when_judged(action)

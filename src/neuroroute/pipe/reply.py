@@ -63,6 +63,55 @@ class Reply(Protocol):
         """
 
 
+class OuterReply:
+    """A reply that hands on another, for those that add to it; a :class:`Reply`."""
+
+    __slots__ = ("_reply",)
+
+    def __init__(self, reply: Reply) -> None:
+        self._reply = reply
+
+    @property
+    def attempts(self) -> int:
+        """See :class:`Reply`."""
+        return self._reply.attempts
+
+    @attempts.setter
+    def attempts(self, attempts: int) -> None:
+        self._reply.attempts = attempts
+
+    @property
+    def ready(self) -> deque[StreamingChunk]:
+        """See :class:`Reply`."""
+        return self._reply.ready
+
+    @property
+    def answer(self) -> Decoder:
+        """See :class:`Reply`."""
+        return self._reply.answer
+
+    @property
+    def host(self) -> str:
+        """See :class:`Reply`."""
+        return self._reply.host
+
+    async def read(self) -> bool:
+        """See :class:`Reply`."""
+        return await self._reply.read()
+
+    def close(self) -> None:
+        """See :class:`Reply`."""
+        self._reply.close()
+
+    def when_over(self, action: Callable[[], None]) -> None:
+        """See :class:`Reply`."""
+        self._reply.when_over(action)
+
+    def when_judged(self, action: Callable[[LMStudioError | None], None]) -> None:
+        """See :class:`Reply`."""
+        self._reply.when_judged(action)
+
+
 Send: TypeAlias = Callable[[ChatRequest], Awaitable[Reply]]
 Layer: TypeAlias = Callable[[ChatRequest, Send], Awaitable[Reply]]
 

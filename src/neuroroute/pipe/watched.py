@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
 from neuroroute.errors import LMStudioError
 from neuroroute.pipe.events import Outcome
-from neuroroute.pipe.reply import Reply
+from neuroroute.pipe.reply import OuterReply, Reply
 from neuroroute.responses import StreamingChunk
-from neuroroute.wire.decoder import Decoder
 
 Ended: TypeAlias = Callable[[Outcome, "LMStudioError | None"], None]
 """Is told how a reply ended."""
 
 
-class WatchedReply:
+class WatchedReply(OuterReply):
     """A reply, seen as its reader sees it.
 
     ``when_judged`` would not do: it says nothing of a stream that is left, and of one that was continued only how its
     last part went.
     """
 
-    __slots__ = ("_ended", "_reply", "_took")
+    __slots__ = ("_ended", "_took")
 
     def __init__(
         self, reply: Reply, ended: Ended, took: Callable[[Sequence[StreamingChunk]], None] | None = None
@@ -35,35 +33,11 @@ class WatchedReply:
             ended: is told once how it ended.
             took: is given the chunks as they come.
         """
-        self._reply = reply
+        super().__init__(reply)
         self._ended: Ended | None = ended
         self._took = took
         if took is not None:
             took(reply.ready)
-
-    @property
-    def attempts(self) -> int:
-        """See :class:`~neuroroute.pipe.reply.Reply`."""
-        return self._reply.attempts
-
-    @attempts.setter
-    def attempts(self, attempts: int) -> None:
-        self._reply.attempts = attempts
-
-    @property
-    def ready(self) -> deque[StreamingChunk]:
-        """See :class:`~neuroroute.pipe.reply.Reply`."""
-        return self._reply.ready
-
-    @property
-    def answer(self) -> Decoder:
-        """See :class:`~neuroroute.pipe.reply.Reply`."""
-        return self._reply.answer
-
-    @property
-    def host(self) -> str:
-        """See :class:`~neuroroute.pipe.reply.Reply`."""
-        return self._reply.host
 
     async def read(self) -> bool:
         """See :class:`~neuroroute.pipe.reply.Reply`."""
@@ -86,14 +60,6 @@ class WatchedReply:
         """See :class:`~neuroroute.pipe.reply.Reply`."""
         self._reply.close()
         self._end("answered" if self.answer.complete else "left")
-
-    def when_over(self, action: Callable[[], None]) -> None:
-        """See :class:`~neuroroute.pipe.reply.Reply`."""
-        self._reply.when_over(action)
-
-    def when_judged(self, action: Callable[[LMStudioError | None], None]) -> None:
-        """See :class:`~neuroroute.pipe.reply.Reply`."""
-        self._reply.when_judged(action)
 
     def _end(self, outcome: Outcome, error: LMStudioError | None = None) -> None:
         ended, self._ended = self._ended, None

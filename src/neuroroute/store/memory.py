@@ -8,18 +8,18 @@ import builtins
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import msgspec
 
+from neuroroute.closing import AsyncClosing
 from neuroroute.messages import ChatMessage
 from neuroroute.store.checks import check_age, check_id, check_limit, check_version, to_save
 from neuroroute.store.exchange import exported, imported
 from neuroroute.store.protocol import ConversationSummary, SavedConversation
 
 
-class MemoryStore:
+class MemoryStore(AsyncClosing):
     """A ConversationStore in memory, for tests and for conversations that need not last.
 
     Args:
@@ -81,14 +81,6 @@ class MemoryStore:
         """Forgets everything; the store cannot be used any more."""
         self._closed = True
         self._kept.clear()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.aclose()
 
     def _open(self) -> dict[str, SavedConversation]:
         if self._closed:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
-import stat
-import sys
 import time
-from contextlib import suppress
 from pathlib import Path
 
 from neuroroute.errors import ConfigurationError
+from neuroroute.localfile import make_private
 
 _BUSY_SECONDS = 10.0
 """How long to wait for other processes; they hold their locks for milliseconds."""
@@ -76,21 +73,6 @@ def opened(path: Path) -> sqlite3.Connection:
         db.close()
         raise
     return db
-
-
-def make_private(path: Path) -> None:
-    """Makes the file readable by its owner only; one that was there, if it is ours and the system has such modes."""
-    try:
-        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
-    except FileExistsError:
-        if sys.platform == "win32":
-            return
-        # By name: to open and close a database takes away this process's locks on it (POSIX), other stores' too.
-        for file in (path, Path(f"{path}-wal"), Path(f"{path}-shm")):
-            with suppress(FileNotFoundError):
-                status = file.stat()
-                if stat.S_ISREG(status.st_mode) and status.st_mode & 0o077 and status.st_uid == os.geteuid():
-                    file.chmod(0o600)
 
 
 def unusable(path: Path, error: Exception) -> ConfigurationError:

@@ -4,16 +4,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import builtins
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any
 
+from neuroroute.closing import AsyncClosing
+from neuroroute.localfile import FileThread
 from neuroroute.messages import ChatMessage
 from neuroroute.store.checks import check_age, check_id, check_limit, to_save
 from neuroroute.store.exchange import exported, imported
@@ -22,10 +21,8 @@ from neuroroute.store.protocol import ConversationSummary, SavedConversation
 if TYPE_CHECKING:
     from neuroroute.store.database import Database
 
-R = TypeVar("R")
 
-
-class SQLiteStore:
+class SQLiteStore(AsyncClosing):
     """A ConversationStore in one file.
 
     A save that has returned is on the disk. SQLite works in a thread of the store's own, so that no event loop waits
@@ -40,14 +37,12 @@ class SQLiteStore:
     def __init__(self, path: str | os.PathLike[str], *, clock: Callable[[], float] = time.time) -> None:
         self._path = Path(path).absolute()
         self._clock = clock
-        self._worker = ThreadPoolExecutor(1, "neuroroute-store")
-        self._database: Database | None = None  # the worker's alone
-        self._closed = False
+        self._file = FileThread("store", self._opened)
 
     async def load(self, id: str) -> SavedConversation | None:
         """The conversation, or None where there is none of this id."""
         check_id(id)
-        return await self._run(lambda database: database.load(id))
+        return await self._file.run(lambda database: database.load(id))
 
     async def save(
         self,
@@ -60,22 +55,22 @@ class SQLiteStore:
     ) -> int:
         """Saves the whole history and returns its new version; see ConversationStore."""
         saved = to_save(id, messages, model=model, title=title, version=version, now=self._clock())
-        return await self._run(lambda database: database.save(saved))
+        return await self._file.run(lambda database: database.save(saved))
 
     async def list(self, *, limit: int = 100) -> builtins.list[ConversationSummary]:
         """The conversations that were saved last, the newest first."""
         check_limit(limit)
-        return await self._run(lambda database: database.list(limit))
+        return await self._file.run(lambda database: database.list(limit))
 
     async def delete(self, id: str) -> bool:
         """Deletes the conversation; False where there was none."""
         check_id(id)
-        return await self._run(lambda database: database.delete(id))
+        return await self._file.run(lambda database: database.delete(id))
 
     async def expire(self, older_than_seconds: float) -> int:
         """Deletes the conversations that were last saved longer ago than this; returns how many."""
         before = self._clock() - check_age(older_than_seconds)
-        return await self._run(lambda database: database.expire(before))
+        return await self._file.run(lambda database: database.expire(before))
 
     async def export_json(self, id: str) -> bytes:
         """The conversation as a JSON file; see ConversationStore."""
@@ -84,39 +79,14 @@ class SQLiteStore:
     async def import_json(self, data: bytes, *, id: str | None = None) -> str:
         """Takes in what ``export_json`` gave, as a new conversation; see ConversationStore."""
         saved = imported(data, id, self._clock())
-        await self._run(lambda database: database.save(saved))
+        await self._file.run(lambda database: database.save(saved))
         return saved.id
 
     async def aclose(self) -> None:
         """Closes the file after what was begun is done; the store cannot be used any more."""
-        if not self._closed:
-            self._closed = True
-            done = asyncio.get_running_loop().run_in_executor(self._worker, self._close)
-            self._worker.shutdown(wait=False)
-            await asyncio.shield(done)
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.aclose()
-
-    async def _run(self, work: Callable[[Database], R]) -> R:
-        if self._closed:
-            raise RuntimeError("the store is closed")
-        # A cancelled caller leaves at once; what has begun is done to its end in the worker, transaction and all.
-        return await asyncio.get_running_loop().run_in_executor(self._worker, lambda: work(self._opened()))
+        await self._file.aclose()
 
     def _opened(self) -> Database:
-        if self._database is None:
-            from neuroroute.store.database import Database
+        from neuroroute.store.database import Database
 
-            self._database = Database(self._path)
-        return self._database
-
-    def _close(self) -> None:
-        if self._database is not None:
-            self._database.close()
-            self._database = None
+        return Database(self._path)

@@ -1,0 +1,24 @@
+"""``async with`` for whatever has ``aclose``."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Self
+
+
+class AsyncClosing:
+    """Closed at the end of its ``async with``."""
+
+    __slots__ = ()
+
+    async def aclose(self) -> None:
+        """Closes it."""
+        raise NotImplementedError
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.aclose()
