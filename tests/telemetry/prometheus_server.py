@@ -24,8 +24,11 @@ CONFIG = """
 global: {{scrape_interval: 100ms, scrape_timeout: 100ms, evaluation_interval: 100ms}}
 rule_files: [{rules}]
 scrape_configs:
-  - job_name: app
-    static_configs: [{{targets: ["127.0.0.1:{target}"]}}]
+  - job_name: trouble
+    static_configs: [{{targets: ["127.0.0.1:{trouble}"]}}]
+  - job_name: service
+    metrics_path: /metrics/
+    static_configs: [{{targets: ["127.0.0.1:{service}"]}}]
 """
 
 
@@ -50,25 +53,31 @@ class Prometheus:
             return False
 
 
+def free_port() -> int:
+    """One that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port: int = free.getsockname()[1]
+    return port
+
+
 @contextmanager
-def running(folder: Path, rules: Path, target: int, past: str) -> Iterator[Prometheus]:
+def running(folder: Path, rules: Path, past: str, **ports: int) -> Iterator[Prometheus]:
     """Prometheus, until the end of the block.
 
     Args:
         folder: where it keeps its data.
         rules: its alerts; they fire at once.
-        target: the port that it scrapes.
         past: what it knows already, as OpenMetrics.
+        **ports: what it scrapes: ``trouble`` and ``service``.
     """
     at_once = folder / "rules.yml"
     at_once.write_text(re.sub(r"for: \w+", "for: 0s", rules.read_text(encoding="utf-8")), encoding="utf-8")
-    (folder / "prometheus.yml").write_text(CONFIG.format(rules=at_once, target=target), encoding="utf-8")
+    (folder / "prometheus.yml").write_text(CONFIG.format(rules=at_once, **ports), encoding="utf-8")
     (folder / "past.om").write_text(past, encoding="utf-8")
     data = folder / "data"
     command = ["promtool", "tsdb", "create-blocks-from", "openmetrics", folder / "past.om", data]
     subprocess.run(command, check=True, capture_output=True)
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        address = f"127.0.0.1:{free.getsockname()[1]}"
+    address = f"127.0.0.1:{free_port()}"
     options = [f"--config.file={folder / 'prometheus.yml'}", f"--storage.tsdb.path={data}"]
     process = subprocess.Popen(["prometheus", *options, f"--web.listen-address={address}", "--log.level=error"])
     try:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+import re
 import subprocess
 import threading
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,15 +17,14 @@ import pytest
 import yaml
 from prometheus_client import CollectorRegistry, start_http_server
 
-from neuroroute import BreakerPolicy, LMStudioAdapter, LMStudioError, MemoryCache
+from neuroroute import BreakerPolicy, LMStudioAdapter, LMStudioError
 from neuroroute.simulator import Answer, Simulator
 from neuroroute.telemetry.prometheus import PrometheusObserver
+from telemetry.example_service import example_service
 from telemetry.prometheus_server import INSTALLED, Prometheus, running
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-
-    from neuroroute import AnyMessage
+    from collections.abc import Iterator
 
 HERE = Path(__file__).parent
 DOCS = HERE.parents[1] / "docs"
@@ -60,10 +60,6 @@ def lookup(name: str) -> str:
     return name
 
 
-def no(messages: Sequence[AnyMessage], options: Mapping[str, Any]) -> bool:
-    return messages[-1].text != "no"
-
-
 async def trouble(lmstudio: Simulator, metrics: PrometheusObserver, over: threading.Event) -> None:
     """Answers, late streams, tools, retries, a full queue and a host that is not there, until it is over."""
     call = '<tool_call>{"name": "lookup", "arguments": {"name": "Bob"}}</tool_call>'
@@ -73,7 +69,6 @@ async def trouble(lmstudio: Simulator, metrics: PrometheusObserver, over: thread
         LMStudioAdapter("llama3", base_url=lmstudio.url, clock=LeapingClock(), **common) as late,
         LMStudioAdapter("queued", base_url=lmstudio.url, slots=1, **common) as full,
         LMStudioAdapter("absent", **down, **common) as absent,
-        LMStudioAdapter("kept", base_url=lmstudio.url, cache=MemoryCache(), guards=[no], **common) as kept,
     ):
         lmstudio.script(lambda request: Answer(call if "tools" in request.json else "hi", usage=USAGE))
         lmstudio.answer(Answer("slow", delay=60))
@@ -86,9 +81,6 @@ async def trouble(lmstudio: Simulator, metrics: PrometheusObserver, over: thread
                 await late.run_tools("hi", tools=[lookup], max_rounds=1)
             with suppress(LMStudioError):
                 await absent.generate_completion("hi")
-            await kept.generate_completion("hi")
-            with suppress(LMStudioError):
-                await kept.generate_completion("no")
             await asyncio.sleep(0.02)
         for task in waiting:
             task.cancel()
@@ -107,9 +99,9 @@ def a_quiet_day() -> str:
     return "\n".join(["# TYPE neuroroute:tokens:rate1h gauge", *lines, "# EOF", ""])
 
 
-@pytest.fixture(scope="module")
-def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
-    """Prometheus, with an application beside it that is in trouble."""
+@contextmanager
+def in_trouble() -> Iterator[int]:
+    """An application that has all kinds of trouble; the port of its metrics."""
     metrics = PrometheusObserver(registry=CollectorRegistry())
     server, serving = start_http_server(0, "127.0.0.1", metrics.registry)
     over = threading.Event()
@@ -117,15 +109,25 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]
         app = threading.Thread(target=lambda: asyncio.run(trouble(lmstudio, metrics, over)))
         app.start()
         try:
-            folder = tmp_path_factory.mktemp("prometheus")
-            with running(folder, RULES, server.server_port, a_quiet_day()) as started:
-                yield started
+            yield server.server_port
         finally:
             over.set()
             app.join()
             server.shutdown()
             server.server_close()
             serving.join()
+
+
+@pytest.fixture(scope="module")
+def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
+    """Prometheus, with an application in trouble and the example's service beside it."""
+    folder = tmp_path_factory.mktemp("prometheus")
+    with (
+        in_trouble() as trouble,
+        example_service() as service,
+        running(folder, RULES, a_quiet_day(), trouble=trouble, service=service) as started,
+    ):
+        yield started
 
 
 def settled(prometheus: Prometheus, expression: str) -> list[Any]:
@@ -148,10 +150,11 @@ def test_the_alert_fires(prometheus: Prometheus, alert: str) -> None:
     ("title", "expression"), QUERIES, ids=[f"{title}-{at}" for at, (title, _) in enumerate(QUERIES)]
 )
 def test_the_panel_shows_something(prometheus: Prometheus, title: str, expression: str) -> None:
-    """Each query of the dashboard gives a series with a number."""
+    """Each query of the dashboard gives a series with a number, of the example that runs."""
     for variable, value in (("$__rate_interval", "5s"), ("$model", ".*"), ("$host", ".*")):
         expression = expression.replace(variable, value)
     assert "$" not in expression
+    expression = re.sub(r"(neuroroute_\w+)(?:{([^}]*)})?", r'\1{job="service",\2}', expression)
     assert settled(prometheus, expression), title
 
 
