@@ -16,7 +16,7 @@ from neuroroute.responses import (
     ServerCall,
     StreamingChunk,
     TokenUsage,
-    estimate_message_tokens,
+    estimate_history_tokens,
     estimate_tokens,
     fold,
 )
@@ -148,6 +148,6 @@ def _tokens(counted: TokenUsage | None, request: ChatRequest, folded: Folded) ->
     """The server's count; an estimate where it has none, or counts nothing for something (LM Studio #1602)."""
     if counted is not None and counted.prompt and (counted.completion or not (folded.text or folded.reasoning)):
         return counted
-    prompt = sum(map(estimate_message_tokens, request.messages))
+    prompt = estimate_history_tokens(request.messages)
     completion = estimate_tokens(folded.text + folded.reasoning)
     return TokenUsage(prompt=prompt, completion=completion, total=prompt + completion, estimated=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from neuroroute.messages import AnyMessage
-from neuroroute.responses import estimate_message_tokens, estimate_tokens
+from neuroroute.responses import estimate_history_tokens, estimate_message_tokens, estimate_tokens
 
 _SLOW, _FAST = 0.25, 4.0
 """Bounds of what is learnt: what is further off was counted of something else."""
@@ -33,7 +33,7 @@ class TokenEstimate:
 
     def learn(self, messages: Sequence[AnyMessage], tokens: int) -> None:
         """Takes over how many tokens these have together, as a server counted."""
-        plain = sum(map(estimate_message_tokens, messages))
+        plain = estimate_history_tokens(messages)
         if plain and tokens > 0:
             self._counted = self._counted * _KEPT + tokens
             self._estimated = self._estimated * _KEPT + plain

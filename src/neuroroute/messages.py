@@ -6,7 +6,7 @@ go to and from JSON with ``msgspec.json`` in the shape that ``/v1/chat/completio
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar, Literal, TypeAlias
 
 import msgspec
@@ -194,6 +194,11 @@ def message_from(value: Any, field: str = "message") -> AnyMessage:
     except ModelInvalidRequestError as error:
         raise ModelInvalidRequestError(f"{field}: {error.message}", hint=error.hint) from error
     return message
+
+
+def are_texts(messages: Sequence[AnyMessage]) -> bool:
+    """Whether none of them has parts, such as images. Asked of every request, so it is quick."""
+    return {message.content.__class__ for message in messages} <= {str}
 
 
 class MessageReader:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, TypedDict, cast
 
 import msgspec
@@ -253,6 +253,15 @@ def estimate_message_tokens(message: AnyMessage) -> int:
     if tokens is None:
         tokens = kept["estimate"] = _estimated(message)
     return tokens
+
+
+def estimate_history_tokens(messages: Sequence[AnyMessage]) -> int:
+    """About how many tokens messages have together, with what a chat template puts around them."""
+    try:
+        kept: list[int] = [message.__dict__["estimate"] for message in messages]
+        return sum(kept)
+    except KeyError:  # one of them is new
+        return sum(map(estimate_message_tokens, messages))
 
 
 def _estimated(message: AnyMessage) -> int:

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Collection
 from neuroroute.capabilities import Capability
 from neuroroute.details import ModelDetails
 from neuroroute.errors import ModelCapabilityError, ModelInvalidRequestError
-from neuroroute.messages import AnyMessage
+from neuroroute.messages import AnyMessage, are_texts
 from neuroroute.parts import ImagePart
 from neuroroute.pipe.choice import Fit
 from neuroroute.pipe.hostedmodel import HostedModel
@@ -38,7 +38,7 @@ def needed(request: ChatRequest) -> list[Capability]:
     needs: list[Capability] = [*(request.options["needs"] or ())]
     if request.offer is not None:
         needs.append("tool_use")
-    if any(not isinstance(message.content, str) and _has_image(message) for message in request.messages):
+    if not are_texts(request.messages) and any(map(_has_image, request.messages)):
         needs.append("vision")
     if request.options["reasoning"] not in (None, "off"):
         needs.append("reasoning")
@@ -104,7 +104,8 @@ def _refuses(details: ModelDetails, setting: str | None) -> bool:
 
 
 def _has_image(message: AnyMessage) -> bool:
-    return any(isinstance(part, ImagePart) for part in message.content)
+    content = message.content
+    return not isinstance(content, str) and any(isinstance(part, ImagePart) for part in content)
 
 
 def _check(request: ChatRequest, details: ModelDetails, needs: Collection[Capability]) -> None:

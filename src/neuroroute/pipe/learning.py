@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from neuroroute.errors import LMStudioError
 from neuroroute.estimates import TokenEstimates
+from neuroroute.messages import are_texts
 from neuroroute.pipe.reply import Layer, Reply, Send
 from neuroroute.requests import ChatRequest
 
@@ -33,5 +34,5 @@ def is_plain(request: ChatRequest) -> bool:
         request.offer is None
         and request.endpoint.api in ("chat", "responses", "native")
         and not (request.options["integrations"] or (request.options["previous"] and request.endpoint.remembers))
-        and all(isinstance(message.content, str) for message in request.messages)
+        and are_texts(request.messages)
     )

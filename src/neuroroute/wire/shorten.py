@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from neuroroute.errors import ModelContextLengthError
 from neuroroute.messages import AnyMessage
-from neuroroute.responses import estimate_message_tokens
+from neuroroute.responses import estimate_history_tokens, estimate_message_tokens
 from neuroroute.trimming import Trimmed, trimmed
 
 _COUNTED_SHARE = 0.9
@@ -35,6 +35,6 @@ def shortened(
 
 def _counter(messages: list[AnyMessage], counted: int | None) -> Callable[[AnyMessage], int]:
     """Estimates, put right by what was counted of all of them together."""
-    estimated = sum(map(estimate_message_tokens, messages))
+    estimated = estimate_history_tokens(messages)
     ratio = 1.0 if counted is None else max(counted / max(estimated, 1), 0.1)
     return lambda message: round(estimate_message_tokens(message) * ratio) + 1
