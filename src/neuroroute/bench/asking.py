@@ -80,12 +80,9 @@ class Asker:
 
     async def _taken(self, stream: CompletionStream) -> Sample:
         clock = self._means.clock
-        arrivals: list[float] = []
         began = clock()
         async with stream:
-            async for chunk in stream:
-                if chunk.chunk or chunk.reasoning or chunk.tool_calls:
-                    arrivals.append(clock() - began)
+            arrivals = [clock() - began async for chunk in stream if chunk.chunk or chunk.reasoning or chunk.tool_calls]
         response = stream.response
         if response.attempts > 1:
             raise ModelUnavailableError("the model was gone, and was loaded again for this request")

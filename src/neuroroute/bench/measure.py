@@ -188,7 +188,5 @@ class Benchmark:
     def _tell(self, run: Run, what: str) -> None:
         if self._on_step is not None:
             target = run.target
-            self._on_step(
-                Step(done=self._done, total=self._total, model=target.model, host=target.host, what=what)
-            )
+            self._on_step(Step(done=self._done, total=self._total, model=target.model, host=target.host, what=what))
         self._done += 1

@@ -20,9 +20,10 @@ _ASKING = 14
 """Words of a prompt beside those that are chosen."""
 
 _WORDS = (
-    "river stone winter garden signal copper window market silver engine forest letter bridge candle harbor "
-    "meadow thunder basket mirror violin planet saddle pepper lantern cotton glacier pencil marble rocket island"
-).split()
+    *("river", "stone", "winter", "garden", "signal", "copper", "window", "market", "silver", "engine", "forest"),
+    *("letter", "bridge", "candle", "harbor", "meadow", "thunder", "basket", "mirror", "violin", "planet"),
+    *("saddle", "pepper", "lantern", "cotton", "glacier", "pencil", "marble", "rocket", "island"),
+)
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):

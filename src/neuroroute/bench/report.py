@@ -140,6 +140,11 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         """How many requests failed."""
         return sum(model.failed for model in self.models)
 
+    @property
+    def measured(self) -> bool:
+        """Whether there is anything to show."""
+        return any(model.levels or model.tools for model in self.models)
+
 
 def report_of(runs: Iterable[Run], plan: Plan, started_at: float, seconds: float, *, finished: bool) -> Report:
     """The report of what was measured so far.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import msgspec
 
@@ -42,7 +43,7 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def gaps(self) -> list[float]:
         """Seconds between one piece and the next."""
-        return [later - sooner for sooner, later in zip(self.arrivals, self.arrivals[1:], strict=False)]
+        return [later - sooner for sooner, later in pairwise(self.arrivals)]
 
     @property
     def prompt_speed(self) -> float | None:

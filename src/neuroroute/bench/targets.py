@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import difflib
+import os
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -53,7 +54,7 @@ async def find_targets(
     """
     if not models and choose is None:
         raise ModelInvalidRequestError("no model is named; name at least one")
-    settings = read_hosts(hosts, "base_url", {})
+    settings = read_hosts(hosts, "base_url", os.environ)
     async with AsyncExitStack() as opened:
         adapters = [await opened.enter_async_context(_adapter(host, plan)) for host in settings]
         listings = await asyncio.gather(*map(_listed, adapters))

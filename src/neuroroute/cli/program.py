@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from neuroroute.cli.benchcommand import bench
 from neuroroute.cli.choice import Engine
 from neuroroute.cli.command import EPILOG, URL_HELP, Command, F, who
 from neuroroute.cli.exits import FAILED, MEANINGS
@@ -149,6 +150,7 @@ def chat(
 
 
 program.add_command(models)
+program.add_command(bench)
 
 
 @program.command(epilog=EPILOG)
