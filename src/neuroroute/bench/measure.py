@@ -77,6 +77,8 @@ class Run:
     failures: list[Failure] = field(default_factory=list[Failure])
     """Of requests that belong to no wave: the warm-up's, the tools'."""
     tool_requests: int = 0
+    uncounted: int = 0
+    """Requests that warmed it up, at the beginning and between turns."""
     in_vain: int = 0
     given_up: Failure | None = None
     """Why it is asked no more."""
@@ -128,12 +130,14 @@ class Benchmark:
         details = run.target.details
         began = self._means.clock()
         try:
+            run.uncounted += 1
             first = await run.asker.one(run.words, 2)
             run.warmup = Warmup(
                 first_answer_ms=(self._means.clock() - began) * 1000, was_loaded=details.loaded if details else None
             )
             ratio = tokens_per_word([first], [run.words])
             run.words = words_for(self._plan.prompt_tokens, ratio or TOKENS_PER_WORD)
+            run.uncounted += 1
             await run.asker.one(run.words, 2)
         except LMStudioError as error:
             run.given_up = failed(error)
@@ -157,6 +161,7 @@ class Benchmark:
     async def _back(self, run: Run) -> None:
         """An uncounted request after another model had its turn: the server may have evicted this one meanwhile."""
         self._last_at[run.target.host] = run
+        run.uncounted += 1
         try:
             await run.asker.one(1, 2)
         except LMStudioError as error:

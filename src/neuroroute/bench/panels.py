@@ -95,8 +95,8 @@ def _strips(axes: Any, report: Report, rows: list[tuple[float, ...]]) -> None:
         axes.barh(at, middle, height=0.42, color=hue, alpha=0.28, lw=0)
         axes.plot([middle, middle], [at - 0.21, at + 0.21], color=hue, lw=2.5, solid_capstyle="butt")
         axes.plot(row, [at] * len(row), mark, color=hue, markersize=4.5, markeredgecolor=CARD, markeredgewidth=0.6)
-        axes.text(max(row) + most * 0.025, at, words.number(middle), va="center", color=hue, fontweight="bold")
-    axes.set_xlim(0, most * 1.16)
+        _at_the_right(axes, at, words.number(middle), hue, va="center")
+    axes.set_xlim(0, most * 1.2)
     _rows(axes, len(rows))
     axes.grid(axis="x", color=LINE, lw=0.8)
 
@@ -122,9 +122,7 @@ def draw_gaps(axes: Any, report: Report) -> None:
         for value, style in ((model.gap_ms.p50, "-"), (model.gap_ms.p99, ":")):
             axes.plot([max(value, low)] * 2, [base, base - 0.75], color=hue, lw=1.6, linestyle=style)
         told = f"p50 {words.number(model.gap_ms.p50)}   p99 {words.number(model.gap_ms.p99)}"
-        place = axes.get_yaxis_transform()
-        ground = {"facecolor": CARD, "edgecolor": "none", "pad": 1.5}
-        axes.text(0.995, base - 0.08, told, transform=place, ha="right", color=hue, bbox=ground, **_VALUE)
+        _at_the_right(axes, base - 0.08, told, hue)
     axes.set_xlim(low, high * 3)
     _rows(axes, len(rows))
     ticker: Any = import_module("matplotlib.ticker")
@@ -132,6 +130,13 @@ def draw_gaps(axes: Any, report: Report) -> None:
     axes.xaxis.set_major_formatter(ticker.StrMethodFormatter("{x:g}"))
     axes.xaxis.set_minor_formatter(ticker.NullFormatter())
     axes.grid(axis="x", color=LINE, lw=0.8)
+
+
+def _at_the_right(axes: Any, at: float, told: str, hue: str, va: str = "baseline") -> None:
+    """Writes into a row, at the panel's right edge."""
+    place = axes.get_yaxis_transform()
+    ground = {"facecolor": CARD, "edgecolor": "none", "pad": 1.5}
+    axes.text(0.995, at, told, transform=place, ha="right", va=va, color=hue, bbox=ground, **_VALUE)
 
 
 def _heights(row: list[float], edges: list[float]) -> list[float]:

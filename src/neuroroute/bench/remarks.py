@@ -15,6 +15,12 @@ _WHOLE: Final = 0.8
 _BUSY: Final = 0.2
 """Share of the time that the client itself may take before it is told."""
 
+_CACHED: Final = 0.1
+"""Share of the prompts from which on it is told that the server knew them; what a chat template begins with is less."""
+
+_UNEVEN: Final = 2.0
+"""How many times the median the slowest may take."""
+
 _FEW: Final = 8
 """Tokens of an answer that are too few to tell a speed."""
 
@@ -44,7 +50,7 @@ def failures(report: Report) -> list[str]:
             times = "once" if one.count == 1 else f"{one.count} times"
             told.append(f"{name}: failed {times}: {one.code}: {one.message.rstrip('.')}.")
         if model.given_up is not None:
-            told.append(f"{name} {'was asked no more' if model.sent else 'could not be measured'}.")
+            told.append(f"{name} {'was asked no more' if model.levels else 'could not be measured'}.")
     return told
 
 
@@ -55,13 +61,15 @@ def _of(model: ModelReport) -> list[str]:
         told.append(f"was not loaded before; its first answer took {seconds:.1f} s, the load included (not counted)")
     if model.estimated:
         told.append("the server does not count tokens; what has a ~ is estimated")
-    if model.cached_tokens:
+    if model.prompt_tokens and model.cached_tokens > _CACHED * model.prompt_tokens.median * model.prompt_tokens.count:
         told.append(f"the server had {model.cached_tokens} tokens of prompts from earlier ones; no speed counts them")
     if model.pieces_per_token is not None and model.pieces_per_token < _WHOLE:
         each = words.number(1 / model.pieces_per_token)
         told.append(f"tokens came in pieces of about {each}; what is between tokens is between pieces")
     if model.completion_tokens is not None and model.completion_tokens.median < _FEW:
         told.append(f"its answers had only {words.number(model.completion_tokens.median)} tokens; speeds are rough")
+    if model.ttft_ms is not None and model.ttft_ms.high > _UNEVEN * model.ttft_ms.median:
+        told.append("some answers took far longer to begin than others; is something else busy? Measure again")
     if model.client_share is not None and model.client_share > _BUSY:
         told.append(f"this client itself was busy for {model.client_share:.0%} of the time; the server may be faster")
     if model.tools is not None and (odd := _odd_calls(model.tools)):

@@ -111,7 +111,9 @@ class ModelReport(msgspec.Struct, frozen=True, kw_only=True):
     client_share: float | None
     """Processor time of the client itself, as a share of the time that was measured."""
     sent: int
+    """All requests, with those that warmed it up."""
     failed: int
+    """How many of them failed."""
     failures: tuple[FailureCount, ...]
     given_up: Failure | None
     """Why it was asked no more before the end."""
@@ -198,15 +200,15 @@ def _model(run: Run, plan: Plan) -> ModelReport:
         estimated=any(sample.estimated for sample in samples),
         pieces_per_token=_pieces_per_token(samples),
         client_share=_client_share(run.waves),
-        sent=sum(len(wave.samples) + len(wave.failures) for wave in run.waves) + run.tool_requests,
+        sent=sum(len(wave.samples) + len(wave.failures) for wave in run.waves) + run.tool_requests + run.uncounted,
         failed=len(failures),
         failures=tuple(
             FailureCount(code=failure.code, message=failure.message, count=count)
             for failure, count in count_of(failures).items()
         ),
         given_up=run.given_up,
-        ttft_samples_ms=tuple(firsts),
-        gap_samples_ms=tuple(gaps),
+        ttft_samples_ms=tuple(round(first, 3) for first in firsts),
+        gap_samples_ms=tuple(round(gap, 3) for gap in gaps),
     )
 
 

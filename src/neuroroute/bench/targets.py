@@ -14,7 +14,7 @@ from neuroroute.adapter import LMStudioAdapter
 from neuroroute.bench.measure import Target
 from neuroroute.bench.plan import Plan
 from neuroroute.details import ModelDetails
-from neuroroute.errors import LMStudioError, ModelContextLengthError, ModelInvalidRequestError, ModelNotFoundError
+from neuroroute.errors import LMStudioError, ModelInvalidRequestError, ModelNotFoundError
 from neuroroute.hostlist import HostList, HostSettings, read_hosts
 from neuroroute.pipe.policies import BreakerPolicy
 
@@ -47,9 +47,8 @@ async def find_targets(
         choose: takes a model of each host where ``models`` names none.
 
     Raises:
-        ModelInvalidRequestError: no model is named, and nothing chooses one.
+        ModelInvalidRequestError: no model is named, and nothing chooses one; or a model's context is too short.
         ModelNotFoundError: a model that no host has.
-        ModelContextLengthError: a model's context is too short for the plan.
         LMStudioError: no host tells what it has.
     """
     if not models and choose is None:
@@ -110,7 +109,8 @@ def _check_contexts(found: Found, plan: Plan) -> None:
     for target in found.targets:
         fits = target.details.context_length if target.details else None
         if fits is not None and needed > fits:
-            raise ModelContextLengthError(
-                f"{target.model} on {target.host} has a context of {fits} tokens, and prompt and answer need {needed}",
-                hint="Take a shorter prompt, or load the model with a larger context.",
+            raise ModelInvalidRequestError(
+                f"prompt_tokens and max_tokens are {needed} together, "
+                f"and {target.model} on {target.host} has a context of {fits} tokens",
+                hint="Take less, or load the model with a larger context.",
             )
