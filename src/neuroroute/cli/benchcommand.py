@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from neuroroute.cli.command import EPILOG, Command, who
+from neuroroute.cli.command import EPILOG, Command, completed_by, who
 
 if TYPE_CHECKING:
     from neuroroute.cli.choice import Engine
@@ -28,7 +28,12 @@ def _read_levels(_: click.Context, __: click.Parameter, value: str | None) -> tu
 
 @click.command(cls=Command, epilog=EPILOG)
 @click.option(
-    "--model", "models", multiple=True, metavar="ID", help="A model to measure; repeatable. Default: the loaded one."
+    "--model",
+    "models",
+    multiple=True,
+    metavar="ID",
+    shell_complete=completed_by("models"),
+    help="A model to measure; repeatable. Default: the loaded one.",
 )
 @click.option("--rounds", type=click.IntRange(1, 1000), metavar="N", help="How often all is measured. Default: 3.")
 @click.option(

@@ -11,7 +11,8 @@ import click
 
 from neuroroute.cli.benchcommand import bench
 from neuroroute.cli.choice import Engine
-from neuroroute.cli.command import EPILOG, URL_HELP, Command, F, who
+from neuroroute.cli.command import EPILOG, URL_HELP, Command, F, completed_by, who
+from neuroroute.cli.completioncommand import completion
 from neuroroute.cli.exits import FAILED, MEANINGS
 from neuroroute.cli.modelcommands import models
 
@@ -35,7 +36,12 @@ class _Program(click.Group):
 
 
 _COUNT = click.IntRange(min=1)
-_MODEL = click.option("--model", metavar="ID", help="The model to ask. Default: the one that is loaded.")
+_MODEL = click.option(
+    "--model",
+    metavar="ID",
+    shell_complete=completed_by("models"),
+    help="The model to ask. Default: the one that is loaded.",
+)
 
 
 def _how(command: F) -> F:
@@ -74,7 +80,14 @@ def program() -> None:
 
 @program.command(epilog=EPILOG)
 @click.argument("prompt", nargs=-1)
-@click.option("--image", "images", multiple=True, metavar="FILE", help="A PNG or JPEG to ask about; repeatable.")
+@click.option(
+    "--image",
+    "images",
+    multiple=True,
+    metavar="FILE",
+    shell_complete=completed_by("files"),
+    help="A PNG or JPEG to ask about; repeatable.",
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object, on failure or a signal with `error`.")
 @click.option("--no-stream", is_flag=True, help="Print the answer when it is whole.")
 @_how
@@ -151,6 +164,7 @@ def chat(
 
 program.add_command(models)
 program.add_command(bench)
+program.add_command(completion)
 
 
 @program.command(epilog=EPILOG)
@@ -219,13 +233,19 @@ def _read_faults(_: click.Context, __: click.Parameter, words: Sequence[str]) ->
 @click.option(
     "--port", type=click.IntRange(0, 65535), default=1234, show_default=True, metavar="N", help="0: any free."
 )
-@click.option("--profile", metavar="VERSION", help="The version of LM Studio to be, as 0.3.5. Default: the newest.")
+@click.option(
+    "--profile",
+    metavar="VERSION",
+    shell_complete=completed_by("profiles"),
+    help="The version of LM Studio to be, as 0.3.5. Default: the newest.",
+)
 @click.option(
     "--fault",
     "faults",
     multiple=True,
     callback=_read_faults,
     metavar="WORD",
+    shell_complete=completed_by("faults"),
     help="What goes wrong, as crash_null@10% or latency:200; repeatable.",
 )
 @click.option(
