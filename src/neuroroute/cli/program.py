@@ -13,10 +13,14 @@ from neuroroute.cli.benchcommand import bench
 from neuroroute.cli.choice import Engine
 from neuroroute.cli.command import EPILOG, URL_HELP, Command, F, completed_by, who
 from neuroroute.cli.completioncommand import completion
+from neuroroute.cli.environment import VARIABLES
 from neuroroute.cli.exits import FAILED, MEANINGS
 from neuroroute.cli.modelcommands import models
 
-_EXIT_CODES = "\b\nExit codes:\n" + "\n".join(f"  {code:>3}  {meaning}" for code, meaning in MEANINGS)
+_EPILOG = "\n\n".join(
+    f"\b\n{title}:\n" + "\n".join(f"  {name:{align}}  {meaning}" for name, meaning in rows)
+    for title, align, rows in (("Exit codes", ">3", MEANINGS), ("Environment", "<21", VARIABLES))
+)
 
 
 class _Program(click.Group):
@@ -72,7 +76,7 @@ def _options(temperature: float | None, max_tokens: int | None, timeout: float |
     }
 
 
-@click.group(cls=_Program, epilog=_EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=_Program, epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="neuroroute", message="%(prog)s %(version)s")
 def program() -> None:
     """Talk with a local model: in LM Studio, or in the embedded engine where there is none."""
