@@ -2,8 +2,8 @@
 
 The template has what is told of a command beside its help: examples, and what does not fit a line. A line such as
 ``{usage ask}`` stands for the command's usage and help, ``{options ask}`` for the table of its options, ``{commands}``,
-``{who}``, ``{environment}`` and ``{exit codes}`` for these lists, ``{others}`` for the sections of all commands that the
-template does not know.
+``{who}``, ``{environment}`` and ``{exit codes}`` for these lists, ``{others}`` for the sections of all commands that
+the template does not know.
 """
 
 from __future__ import annotations

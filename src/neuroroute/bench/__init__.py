@@ -9,13 +9,26 @@
         report = await Benchmark(found.targets, plan).measure()
     print(report.models[0].ttft_ms.median)
 
-``draw(report, "out.svg")`` draws it; needs the extra ``bench``.
+``draw(report, "out.svg")`` draws it; needs the extra ``bench``, which is loaded then.
 """
 
+from neuroroute.bench.drawing import draw
 from neuroroute.bench.figures import Spread
 from neuroroute.bench.measure import Benchmark, Step, Target
 from neuroroute.bench.plan import QUICK, Plan
 from neuroroute.bench.report import ModelReport, Report
 from neuroroute.bench.targets import Found, find_targets
 
-__all__ = ["QUICK", "Benchmark", "Found", "ModelReport", "Plan", "Report", "Spread", "Step", "Target", "find_targets"]
+__all__ = [
+    "QUICK",
+    "Benchmark",
+    "Found",
+    "ModelReport",
+    "Plan",
+    "Report",
+    "Spread",
+    "Step",
+    "Target",
+    "draw",
+    "find_targets",
+]

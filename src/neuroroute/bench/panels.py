@@ -13,6 +13,10 @@ from neuroroute.bench.figures import percentile
 if TYPE_CHECKING:
     from neuroroute.bench.report import Report
 
+_BARS: Final = 60
+_TIMES: Final = 8
+"""How many times the least the most must be for a logarithmic axis."""
+
 CARD, INK, SOFT, LINE, EMPTY = "#fcfcfb", "#1d2733", "#5d6875", "#dfe3e8", "#e9ecf0"
 
 _HUES: Final = ("#2f7ed8", "#e8743b", "#19a979", "#a05fc4", "#d4a017", "#d9488b", "#5d9fb3", "#8a8d3b")
@@ -106,9 +110,8 @@ def draw_gaps(axes: Any, report: Report) -> None:
     axes.set_title("Between two tokens, ms", **_TITLE)
     rows = [[max(gap, 0.1) for gap in model.gap_samples_ms] for model in report.models]
     values = [gap for row in rows for gap in row] or [1.0, 10.0]
-    low, high = min(values) / 1.3, max(values) * 1.3
-    edges = [low * (high / low) ** (step / 60) for step in range(61)]
-    axes.set_xscale("log")
+    edges = _gap_axis(axes, min(values), max(values))
+    low, high = edges[0], edges[-1]
     for at, (row, model) in enumerate(zip(rows, report.models, strict=True)):
         hue, _ = look(at)
         base = at + 0.3
@@ -123,13 +126,23 @@ def draw_gaps(axes: Any, report: Report) -> None:
             axes.plot([max(value, low)] * 2, [base, base - 0.75], color=hue, lw=1.6, linestyle=style)
         told = f"p50 {words.number(model.gap_ms.p50)}   p99 {words.number(model.gap_ms.p99)}"
         _at_the_right(axes, base - 0.08, told, hue)
-    axes.set_xlim(low, high * 3)
     _rows(axes, len(rows))
+    axes.grid(axis="x", color=LINE, lw=0.8)
+
+
+def _gap_axis(axes: Any, least: float, most: float) -> list[float]:
+    """Sets the axis, with room at its right; gives the edges of the bars. It is logarithmic only where it must be."""
+    if most < _TIMES * least:
+        axes.set_xlim(0, most * 1.6)
+        return [most * 1.05 * step / _BARS for step in range(_BARS + 1)]
+    low, high = least / 1.3, most * 1.3
+    axes.set_xscale("log")
+    axes.set_xlim(low, high * 3)
     ticker: Any = import_module("matplotlib.ticker")
     axes.xaxis.set_major_locator(ticker.LogLocator(subs=(1.0, 2.0, 5.0)))
     axes.xaxis.set_major_formatter(ticker.StrMethodFormatter("{x:g}"))
     axes.xaxis.set_minor_formatter(ticker.NullFormatter())
-    axes.grid(axis="x", color=LINE, lw=0.8)
+    return [low * (high / low) ** (step / _BARS) for step in range(_BARS + 1)]
 
 
 def _at_the_right(axes: Any, at: float, told: str, hue: str, va: str = "baseline") -> None:

@@ -74,7 +74,7 @@ def bench(
 
     Time to first token, speed of reading a prompt and of generation, time between tokens, throughput against the number
     of requests at once, and how many tool calls are valid. Several models and hosts take turns, so that what changes
-    meanwhile hits all alike. Takes a minute or two; Ctrl-C shows what was measured so far.
+    meanwhile hits all alike. Takes a minute or two, longer without a GPU; Ctrl-C shows what was measured so far.
 
     Exit code 1 where a request failed, or a host or model was left out.
     """
