@@ -222,3 +222,20 @@ def test_headers_are_no_token(before_prefill: bool) -> None:
     made = simulator(paced())
     made.unknowns = Unknowns(headers_before_prefill=before_prefill)
     assert of_one(made).ttft_ms.median == pytest.approx(520, rel=1e-6)
+
+
+def test_reasoning_is_an_answer_that_has_begun() -> None:
+    """A model that thinks before it speaks has begun with its first thought."""
+    made = simulator(paced())
+    made.script(lambda _: Answer("four", reasoning="one two three", reasoning_form="reasoning_content"))
+    model = of_one(made)
+    assert model.ttft_ms.median == pytest.approx(520, rel=1e-6)
+    assert model.gap_ms.p50 == pytest.approx(20, rel=1e-6)
+
+
+def test_another_model_that_answers_is_a_failure() -> None:
+    """A server that answers with its only loaded model instead is not measured under the other's name."""
+    made = simulator(paced())
+    made.script(lambda received: replace(as_much_as_may_come(received), model="another"))
+    model = of_one(made)
+    assert (model.given_up.code, model.ttft_ms) == ("MODEL_NOT_FOUND", None)

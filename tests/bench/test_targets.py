@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from bench.simulated import PLAN, in_no_time, measured, paced, simulator
-from neuroroute.bench import find_targets
+from neuroroute.bench import Report, find_targets
 from neuroroute.bench.remarks import failures, how, remarks
 from neuroroute.errors import LMStudioError, ModelInvalidRequestError, ModelNotFoundError, NetworkError
 from neuroroute.hostlist import HostSettings
@@ -14,7 +14,7 @@ NOBODY = "127.0.0.1:9"
 
 def refused(models: list[str], hosts: str | None = None, **plan: int) -> LMStudioError:
     async def run() -> LMStudioError:
-        async with simulator(paced("llama3")) as made:
+        async with simulator(paced("llama3"), paced("nomic", type="embedding")) as made:
             with pytest.raises(LMStudioError) as caught:
                 await measured(hosts or made.url, models, msgspec.structs.replace(PLAN, **plan))
             assert all(received.method == "GET" for received in made.requests)
@@ -34,6 +34,7 @@ def test_what_cannot_be_is_refused_before_a_model_is_asked() -> None:
     assert isinstance(too_long, ModelInvalidRequestError)
     assert "4096" in too_long.message
     assert isinstance(refused(["llama3"], NOBODY), NetworkError)
+    assert "makes embeddings" in refused(["nomic"]).message
 
 
 def test_what_is_missing_is_told_and_the_rest_is_measured() -> None:
@@ -65,11 +66,12 @@ def test_a_token_of_a_host_is_sent() -> None:
 
 
 def test_a_plain_report_has_no_remarks() -> None:
-    """Where nothing is odd nothing is remarked; how it was measured is told always."""
+    """Where nothing is odd nothing is remarked, how it was measured is told; it goes to JSON and back."""
 
     async def run() -> None:
         async with simulator(paced("a")) as made:
             report = await measured(made.url, ["a"])
+        assert msgspec.json.decode(msgspec.json.encode(report), type=Report) == report
         assert (remarks(report), failures(report)) == ([], [])
         assert how(report).startswith("2 rounds, prompts of about 100 tokens, answers of at most 40; ")
 

@@ -27,6 +27,8 @@ _FEW: Final = 8
 
 def how(report: Report) -> str:
     """How it was measured, in a few sentences."""
+    if not report.measured:
+        return "Nothing was measured."
     unfinished = "" if report.finished else "Stopped before the end; this is what was measured so far. "
     return (
         f"{unfinished}{words.conditions(report)}; {report.seconds:.0f} s in all. Medians, in brackets the least and "

@@ -47,7 +47,7 @@ async def find_targets(
         choose: takes a model of each host where ``models`` names none.
 
     Raises:
-        ModelInvalidRequestError: no model is named, and nothing chooses one; or a model's context is too short.
+        ModelInvalidRequestError: no model is named, and nothing chooses one; or one cannot be measured so.
         ModelNotFoundError: a model that no host has.
         LMStudioError: no host tells what it has.
     """
@@ -71,7 +71,7 @@ async def find_targets(
                 else:
                     found.targets.append(Target(adapter.with_model(model), host.name, details))
         _check(found, models, [one for listed in listings if not isinstance(listed, LMStudioError) for one in listed])
-        _check_contexts(found, plan)
+        _check_targets(found, plan)
         yield found
 
 
@@ -104,10 +104,15 @@ def _check(found: Found, models: Sequence[str], listed: Sequence[ModelDetails]) 
             raise ModelNotFoundError(f"no host has the model {model}", hint=meant)
 
 
-def _check_contexts(found: Found, plan: Plan) -> None:
+def _check_targets(found: Found, plan: Plan) -> None:
     needed = plan.prompt_tokens + plan.max_tokens
     for target in found.targets:
-        fits = target.details.context_length if target.details else None
+        details = target.details
+        if details is not None and details.kind == "embedding":
+            raise ModelInvalidRequestError(
+                f"{target.model} makes embeddings, and writes nothing that could be measured"
+            )
+        fits = details.context_length if details else None
         if fits is not None and needed > fits:
             raise ModelInvalidRequestError(
                 f"prompt_tokens and max_tokens are {needed} together, "

@@ -122,7 +122,7 @@ async def _hosts(order: Order, aside: Console) -> AsyncGenerator[Sequence[HostSe
 def _tell(report: Report, missing: Sequence[str], order: Order, console: Console, aside: Console) -> None:
     if order.as_json:
         write_json(console, report)
-    else:
+    elif report.measured:
         print_report(console, report)
     aside.print(Text(printable(how(report)), style="dim"))
     for remark in remarks(report):
