@@ -45,6 +45,6 @@ def as_much_as_may_come(received: Received) -> Answer:
     return Answer(" ".join(["tok"] * received.json["max_tokens"]))
 
 
-async def measured(hosts: str | Sequence[str], models: Sequence[str], plan: Plan = PLAN) -> Report:
+async def measured(hosts: Any, models: Sequence[str], plan: Plan = PLAN) -> Report:
     async with find_targets(hosts, models, plan) as found:
         return await Benchmark(found.targets, plan, means=means()).measure()

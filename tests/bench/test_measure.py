@@ -154,7 +154,14 @@ def test_a_server_that_fails_for_good_is_asked_no_more() -> None:
                 return as_much_as_may_come(received)
 
             made.script(script)
-            return await measured(made.url, ["a", "b"])
+            steps: list[Step] = []
+            async with find_targets(made.url, ["a", "b"], PLAN) as found:
+                report = await Benchmark(found.targets, PLAN, means=means(), on_step=steps.append).measure()
+            assert (steps[-1].done, steps[-1].total) == (
+                13,
+                18,
+            )  # its second round is passed over, as one that was made
+            return report
 
     down, well = in_no_time(run).models
     assert (down.given_up.code, down.sent, down.failed) == ("MODEL_UNAVAILABLE", 7, 5)
@@ -239,3 +246,48 @@ def test_another_model_that_answers_is_a_failure() -> None:
     made.script(lambda received: replace(as_much_as_may_come(received), model="another"))
     model = of_one(made)
     assert (model.given_up.code, model.ttft_ms) == ("MODEL_NOT_FOUND", None)
+
+
+def test_no_breaker_hides_what_the_server_does() -> None:
+    """Where three of four requests fail the server is asked all the same, as often as was planned."""
+    made = simulator(paced())
+    answers = iter(range(1000))
+
+    def script(received: Any) -> Answer | Fail:
+        return Fail(500, {"error": "boom"}) if next(answers) % 4 else as_much_as_may_come(received)
+
+    made.script(
+        lambda received: as_much_as_may_come(received) if received.json["max_tokens"] == 2 else script(received)
+    )
+    model = of_one(made, msgspec.structs.replace(PLAN, rounds=4))
+    assert {(failure.code, failure.message, failure.count) for failure in model.failures} == {
+        ("MODEL_UNAVAILABLE", "boom", 24)
+    }
+    assert model.sent == 2 + 4 * 8 == len([received for received in made.requests if received.method == "POST"])
+
+
+def test_what_the_server_knew_of_a_prompt_is_in_no_speed() -> None:
+    """Tokens that the server says it had in its cache are told, and not counted as read."""
+    made = simulator(paced())
+    usage = {"prompt_tokens": 100, "completion_tokens": 40, "prompt_tokens_details": {"cached_tokens": 48}}
+    made.script(lambda received: replace(as_much_as_may_come(received), usage=usage))
+    model = of_one(made)
+    assert model.cached_tokens == 16 * 48
+    assert model.prompt_tokens_per_second.median == pytest.approx(52_000 / model.ttft_ms.median, rel=1e-6)
+
+
+def test_a_model_that_goes_in_the_middle_is_a_failure() -> None:
+    """The request that meets an unloaded model fails; its load is in no figure."""
+    made = simulator(paced(load_seconds=3.0))
+    answers = iter(range(1000))
+
+    def script(received: Any) -> Answer | Fail:
+        if next(answers) == 3:
+            made.models[0].loaded = False
+            return Fail(400, {"error": "Model unloaded."})
+        return as_much_as_may_come(received)
+
+    made.script(script)
+    model = of_one(made)
+    assert [(failure.message, failure.count) for failure in model.failures] == [("Model unloaded.", 1)]
+    assert model.ttft_ms.high == pytest.approx(520, rel=1e-6)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import msgspec
 import pytest
 
@@ -8,6 +10,9 @@ from neuroroute.bench import Report, find_targets
 from neuroroute.bench.remarks import failures, how, remarks
 from neuroroute.errors import LMStudioError, ModelInvalidRequestError, ModelNotFoundError, NetworkError
 from neuroroute.hostlist import HostSettings
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 NOBODY = "127.0.0.1:9"
 
@@ -52,17 +57,20 @@ def test_what_is_missing_is_told_and_the_rest_is_measured() -> None:
     in_no_time(run)
 
 
-def test_a_token_of_a_host_is_sent() -> None:
-    """The settings of a host hold for its measuring, too."""
+def test_a_token_of_a_host_is_sent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The settings of a host hold for its measuring, too; a file of hosts may leave its token in the environment."""
+    monkeypatch.setenv("STUDIO_TOKEN", "sk-lm-a:b")
 
-    async def run() -> int:
+    async def run() -> None:
         made = simulator(paced("a"))
         made.api_token = "sk-lm-a:b"
         async with made:
-            report = await measured([HostSettings(url=made.url, api_token="sk-lm-a:b")], ["a"])
-            return report.failed
+            file = tmp_path / "hosts.toml"
+            file.write_text(f"[[hosts]]\nurl = '{made.url}'\napi_token_env = 'STUDIO_TOKEN'\n", encoding="utf-8")
+            for hosts in ([HostSettings(url=made.url, api_token="sk-lm-a:b")], str(file)):
+                assert (await measured(hosts, ["a"])).failed == 0
 
-    assert in_no_time(run) == 0
+    in_no_time(run)
 
 
 def test_a_plain_report_has_no_remarks() -> None:

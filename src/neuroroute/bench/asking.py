@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from neuroroute.bench.plan import prompt
 from neuroroute.bench.samples import Failure, Sample, Wave
-from neuroroute.errors import LMStudioError, ModelEmptyResponseError, ModelUnavailableError
+from neuroroute.errors import LMStudioError, ModelEmptyResponseError
 from neuroroute.jsontypes import is_mapping
 
 if TYPE_CHECKING:
@@ -84,8 +84,6 @@ class Asker:
         async with stream:
             arrivals = [clock() - began async for chunk in stream if chunk.chunk or chunk.reasoning or chunk.tool_calls]
         response = stream.response
-        if response.attempts > 1:
-            raise ModelUnavailableError("the model was gone, and was loaded again for this request")
         if not arrivals:
             raise ModelEmptyResponseError("the answer was empty")
         return Sample(
