@@ -24,6 +24,7 @@ from neuroroute.errors import ModelInvalidRequestError
         {"concurrency": (1.5,)},
         {"concurrency": 4},
         {"timeout_ms": 0},
+        {"timeout_ms": "1"},
     ],
     ids=str,
 )

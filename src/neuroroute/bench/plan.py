@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from neuroroute.errors import ModelInvalidRequestError
+from neuroroute.jsontypes import is_number
 
 ALONE = 2
 """Requests of a round that are sent one after the other."""
@@ -54,7 +55,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
             raise ModelInvalidRequestError("concurrency must be a tuple of whole numbers, such as (1, 2, 4)")
         for level in self.concurrency:
             _check("concurrency", level, 1, _MOST_AT_ONCE)
-        if not 0 < self.timeout_ms < 1e12:
+        if not is_number(self.timeout_ms) or not 0 < self.timeout_ms < 1e12:
             raise ModelInvalidRequestError("timeout_ms must be a number of milliseconds over 0")
 
     @property
