@@ -20,7 +20,7 @@ help: ## what there is
 	@echo "make soak     failures and cancellations for a minute and more, and nothing may be left"
 	@echo "make fuzz     whatever a server may send: the fuzz tests of make test, for about 10 minutes"
 	@echo "make mutate   small faults put into the code, and whether the tests notice (Linux, macOS)"
-	@echo "make docs     builds docs/api.md from the docstrings"
+	@echo "make docs     builds docs/api.md from the docstrings, docs/cli.md from the commands"
 	@echo "make clean    removes .venv and what was built"
 
 # A stamp stands for an installed group of packages; it is made again when pyproject.toml changes.
@@ -81,6 +81,7 @@ mutate: .venv/.mutate
 
 docs: .venv/.dev
 	$(PY) docs/build_api.py
+	$(PY) docs/build_cli.py
 
 clean:
 	$(PYTHON) -c "import shutil; [shutil.rmtree(p, ignore_errors=True) for p in ('.venv', 'dist', 'build', '.mypy_cache', '.ruff_cache', '.pytest_cache', '.hypothesis')]"

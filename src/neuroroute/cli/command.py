@@ -5,14 +5,18 @@ from __future__ import annotations
 import signal
 import sys
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import click
 
 from neuroroute.cli.exits import CUT_OFF, INTERRUPTED, TERMINATED, as_object, exit_code, explained, stopped
 from neuroroute.errors import LMStudioError
 
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
 F = TypeVar("F", bound=Callable[..., Any])
+Complete: TypeAlias = "Callable[[click.Context, click.Parameter, str], list[CompletionItem]]"
 
 URL_HELP = (
     "LM Studio's address; several with commas between them, or a TOML file of hosts. "
@@ -81,6 +85,18 @@ def _tell(error: LMStudioError, *, as_json: bool) -> None:
 
     _, aside = consoles()
     aside.print(Text(explained(error), style="red"))
+
+
+def completed_by(name: str) -> Complete:
+    """What completes an option or argument: a function of :mod:`neuroroute.cli.completing`, loaded on use."""
+
+    def complete(ctx: click.Context, parameter: click.Parameter, begun: str) -> list[CompletionItem]:
+        from neuroroute.cli import completing
+
+        found: list[CompletionItem] = getattr(completing, name)(ctx, parameter, begun)
+        return found
+
+    return complete
 
 
 def who(command: F) -> F:

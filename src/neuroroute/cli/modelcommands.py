@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from neuroroute.cli.command import EPILOG, URL_HELP, Command, F, who
+from neuroroute.cli.command import EPILOG, URL_HELP, Command, F, completed_by, who
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,9 +25,14 @@ class _Models(click.Group):
 
 
 _JSON = click.option("--json", "as_json", is_flag=True, help="One JSON value; on failure an object with `error`.")
-_MODEL = click.argument("model")
+_MODEL = click.argument("model", shell_complete=completed_by("models"))
 _URL = click.option("--url", metavar="URL", help=URL_HELP)
-_HOST = click.option("--host", metavar="NAME", help="Which of several hosts, by its name or name and port.")
+_HOST = click.option(
+    "--host",
+    metavar="NAME",
+    shell_complete=completed_by("hosts"),
+    help="Which of several hosts, by its name or name and port.",
+)
 _COUNT = click.IntRange(min=1)
 
 

@@ -84,12 +84,12 @@ async def opened(wish: Wish, aside: Console, *, needs_model: bool = True) -> Asy
         LMStudioError: nobody can answer, or an option is wrong.
     """
     options = checked({name: value for name, value in wish.options.items() if value is not None}, "the command line")
-    choice = choose(wish.engine, wish.url, os.environ, answers=lm_studio_answers, can_embed=_can_embed)
+    choice = choose(wish.engine, wish.url, os.environ, answers=lm_studio_answers, can_embed=can_embed)
     observers = [wait_teller(aside)]
     host = _host(choice, options.get("timeout_ms"))  # first of all: the engine takes its time
     if choice.engine == "embedded":
         async with (
-            _embedded(choice, wish.model, aside) as engine,
+            embedded(choice, wish.model, aside) as engine,
             LMStudioAdapter(engine.model_id, base_url=engine.url, observers=observers, **options) as adapter,
         ):
             yield Line(adapter, urlsplit(engine.url).netloc, "embedded llama.cpp")
@@ -157,12 +157,23 @@ def _host(choice: Choice, timeout_ms: float | None) -> str:
     return ", ".join(host.name for host in found.hosts)
 
 
-def _can_embed() -> bool:
+def can_embed() -> bool:
+    """Whether the embedded engine is installed."""
     return find_spec("xllamacpp") is not None and find_spec("platformdirs") is not None
 
 
 @asynccontextmanager
-async def _embedded(choice: Choice, model: str | None, aside: Console) -> AsyncGenerator[EmbeddedEngine]:
+async def embedded(choice: Choice, model: str | None, aside: Console) -> AsyncGenerator[EmbeddedEngine]:
+    """The embedded engine, running.
+
+    Args:
+        choice: that led to it.
+        model: which model was asked for; any, where that is None.
+        aside: stderr; told what answers, and how far the engine is.
+
+    Raises:
+        LMStudioError: it has another model, or does not start.
+    """
     from neuroroute.cli.progress import EngineProgress
     from neuroroute.engine import EmbeddedEngine
 

@@ -9,12 +9,18 @@ from typing import Any
 
 import click
 
+from neuroroute.cli.benchcommand import bench
 from neuroroute.cli.choice import Engine
-from neuroroute.cli.command import EPILOG, URL_HELP, Command, F, who
+from neuroroute.cli.command import EPILOG, URL_HELP, Command, F, completed_by, who
+from neuroroute.cli.completioncommand import completion
+from neuroroute.cli.environment import VARIABLES
 from neuroroute.cli.exits import FAILED, MEANINGS
 from neuroroute.cli.modelcommands import models
 
-_EXIT_CODES = "\b\nExit codes:\n" + "\n".join(f"  {code:>3}  {meaning}" for code, meaning in MEANINGS)
+_EPILOG = "\n\n".join(
+    f"\b\n{title}:\n" + "\n".join(f"  {name:{align}}  {meaning}" for name, meaning in rows)
+    for title, align, rows in (("Exit codes", ">3", MEANINGS), ("Environment", "<21", VARIABLES))
+)
 
 
 class _Program(click.Group):
@@ -34,7 +40,12 @@ class _Program(click.Group):
 
 
 _COUNT = click.IntRange(min=1)
-_MODEL = click.option("--model", metavar="ID", help="The model to ask. Default: the one that is loaded.")
+_MODEL = click.option(
+    "--model",
+    metavar="ID",
+    shell_complete=completed_by("models"),
+    help="The model to ask. Default: the one that is loaded.",
+)
 
 
 def _how(command: F) -> F:
@@ -65,7 +76,7 @@ def _options(temperature: float | None, max_tokens: int | None, timeout: float |
     }
 
 
-@click.group(cls=_Program, epilog=_EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=_Program, epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="neuroroute", message="%(prog)s %(version)s")
 def program() -> None:
     """Talk with a local model: in LM Studio, or in the embedded engine where there is none."""
@@ -73,7 +84,14 @@ def program() -> None:
 
 @program.command(epilog=EPILOG)
 @click.argument("prompt", nargs=-1)
-@click.option("--image", "images", multiple=True, metavar="FILE", help="A PNG or JPEG to ask about; repeatable.")
+@click.option(
+    "--image",
+    "images",
+    multiple=True,
+    metavar="FILE",
+    shell_complete=completed_by("files"),
+    help="A PNG or JPEG to ask about; repeatable.",
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object, on failure or a signal with `error`.")
 @click.option("--no-stream", is_flag=True, help="Print the answer when it is whole.")
 @_how
@@ -149,6 +167,8 @@ def chat(
 
 
 program.add_command(models)
+program.add_command(bench)
+program.add_command(completion)
 
 
 @program.command(epilog=EPILOG)
@@ -217,13 +237,19 @@ def _read_faults(_: click.Context, __: click.Parameter, words: Sequence[str]) ->
 @click.option(
     "--port", type=click.IntRange(0, 65535), default=1234, show_default=True, metavar="N", help="0: any free."
 )
-@click.option("--profile", metavar="VERSION", help="The version of LM Studio to be, as 0.3.5. Default: the newest.")
+@click.option(
+    "--profile",
+    metavar="VERSION",
+    shell_complete=completed_by("profiles"),
+    help="The version of LM Studio to be, as 0.3.5. Default: the newest.",
+)
 @click.option(
     "--fault",
     "faults",
     multiple=True,
     callback=_read_faults,
     metavar="WORD",
+    shell_complete=completed_by("faults"),
     help="What goes wrong, as crash_null@10% or latency:200; repeatable.",
 )
 @click.option(

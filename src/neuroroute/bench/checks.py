@@ -1,0 +1,29 @@
+"""Whether a picture can be drawn, which is asked before anything is measured for it."""
+
+from __future__ import annotations
+
+import os
+from importlib.util import find_spec
+from pathlib import Path
+
+from neuroroute.errors import ConfigurationError
+
+INSTALL = 'pip install "neuroroute[bench]"'
+ENDINGS = (".png", ".svg")
+
+
+def check_picture(path: Path) -> None:
+    """Whether a picture can be drawn into this file.
+
+    Raises:
+        ConfigurationError: its ending is of no known format, matplotlib is not installed, or it cannot be written.
+    """
+    if path.suffix.lower() not in ENDINGS:
+        raise ConfigurationError(f"{path} is no picture's name", hint="Name a file that ends in .png or .svg.")
+    if find_spec("matplotlib") is None:
+        raise ConfigurationError("a picture needs matplotlib, which this Python does not have", hint=f"{INSTALL}")
+    folder = path.absolute().parent
+    if not folder.is_dir():
+        raise ConfigurationError(f"{path} cannot be written: there is no folder {folder}", hint="Make it first.")
+    if path.is_dir() or not os.access(path if path.exists() else folder, os.W_OK):
+        raise ConfigurationError(f"{path} cannot be written", hint="Name another file, or change its rights.")
