@@ -43,6 +43,14 @@ def checking(lmstudio: Simulator, **checks: Any) -> LMStudioAdapter:
     return LMStudioAdapter("llama3", base_url=lmstudio.url, checks=InputChecks(**checks))
 
 
+CALLING = {
+    "role": "assistant",
+    "content": "",
+    "tool_calls": [
+        {"id": "1", "type": "function", "function": {"name": "look", "arguments": '{"city": "Llanfairpwllgwyng"}'}}
+    ],
+}
+
 REFUSED = {
     "messages": ({"max_messages": 2}, {"messages": HISTORY}, "messages: there are 3, more than max_messages=2"),
     "prompt": (
@@ -75,6 +83,56 @@ REFUSED = {
         {"control_characters": "refuse"},
         {"prompt": "hi \U000e0041"},
         r"messages\[0\].content has the control character U\+E0041 at 3",
+    ),
+    "no width": (
+        {"control_characters": "refuse"},
+        {"prompt": "pass\u200bword"},
+        r"messages\[0\].content has the control character U\+200B at 4",
+    ),
+    "long name": (
+        {"max_message_bytes": 20},
+        {"messages": [{"role": "user", "content": "hi", "name": "a" * 21}]},
+        r"messages\[0\].name has 21 bytes, more than max_message_bytes=20",
+    ),
+    "arguments": (
+        {"max_message_bytes": 20},
+        {"messages": [CALLING, {"role": "tool", "tool_call_id": "1", "content": "sun"}]},
+        r"messages\[0\]: the arguments of look has 29 bytes",
+    ),
+    "a request's system message": (
+        {"max_message_bytes": 20},
+        {"prompt": "hi", "system_message": "x" * 21},
+        "system_message has 21 bytes, more than max_message_bytes=20",
+    ),
+    "control in a request's system message": (
+        {"control_characters": "refuse"},
+        {"prompt": "hi", "system_message": "\u202ehi"},
+        r"system_message has the control character U\+202E at 0",
+    ),
+    "a role that would be rewritten": (
+        {"allowed_roles": {"user", "assistant", "tool"}},
+        {"messages": [{"role": "function", "name": "look", "content": "sun"}, {"role": "user", "content": "hi"}]},
+        r"messages\[0\].role is 'function'",
+    ),
+    "messages that would be merged": (
+        {"max_messages": 1},
+        {"messages": [{"role": "user", "content": "a"}, {"role": "user", "content": "b"}], "merge_roles": True},
+        "messages: there are 2, more than max_messages=1",
+    ),
+    "past the completion budget": (
+        {"max_completion_tokens": 100},
+        {"prompt": "hi", "extra": {"max_tokens": 9999}},
+        r"extra\['max_tokens'\] would go past the budgets",
+    ),
+    "past the prompt budget": (
+        {"max_prompt_tokens": 100},
+        {"prompt": "hi", "extra": {"tools": []}},
+        r"extra\['tools'\] would go past the budgets",
+    ),
+    "a long schema": (
+        {"max_prompt_tokens": 100},
+        {"prompt": "hi", "response_format": {"type": "object", "description": "x" * 800}},
+        "more than max_prompt_tokens=100",
     ),
     "name": (
         {"control_characters": "refuse"},
@@ -137,6 +195,19 @@ async def test_the_default_keeps_to_the_budget(lmstudio: Simulator) -> None:
         await adapter.generate_completion("hi", max_tokens=5)
         await other.generate_completion("hi")
     assert [request.json["max_tokens"] for request in chats(lmstudio)] == [100, 5, 1024]
+
+
+async def test_a_requests_system_message_is_stripped(lmstudio: Simulator) -> None:
+    """With strip, a request's system message loses its control characters, with a note; the adapter's own does not."""
+    async with checking(lmstudio, control_characters="strip") as adapter:
+        response = await adapter.generate_completion("hi", system_message="Be\u202e kind.")
+        assert response.notes == (
+            Note("CONTROL_CHARACTERS_STRIPPED", "control characters were taken out of system_message"),
+        )
+        own = adapter.with_model("llama3", system_message="Be\u202e bold.")
+        assert (await own.generate_completion("hi")).notes == ()
+    sent = [chat.json["messages"][0]["content"] for chat in chats(lmstudio)]
+    assert sent == ["Be kind.", "Be\u202e bold."]
 
 
 async def test_control_characters_are_stripped(lmstudio: Simulator) -> None:

@@ -38,6 +38,18 @@ async def test_a_server_that_is_down_leaves_the_estimate(clock: FakeClock) -> No
         assert await adapter.count_tokens([UserMessage(content="x" * 400)]) == 117
 
 
+async def test_any_host_may_count(monkeypatch: pytest.MonkeyPatch, clock: FakeClock) -> None:
+    """Where the first of several hosts cannot count, the next one is asked."""
+
+    async def count(self: ModelServer, path: str, body: bytes, timeout_ms: float) -> int | None:
+        return 7 if "11" in self._root else None
+
+    monkeypatch.setattr(ModelServer, "count", count)
+    hosts = ["http://127.0.0.1:9/v1", "http://127.0.0.1:11/v1"]
+    async with LMStudioAdapter("llama3", base_url=hosts, clock=clock) as adapter:
+        assert await adapter.count_tokens("x" * 400) == 7
+
+
 def test_without_asyncio(lmstudio: Simulator) -> None:
     """The blocking adapter counts, too."""
     with SyncLMStudioAdapter("llama3", base_url=lmstudio.url) as adapter:

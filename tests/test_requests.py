@@ -295,3 +295,23 @@ def test_a_prompt_is_a_text(adapter: LMStudioAdapter, prompt: Any) -> None:
     """Anything else as a prompt is refused."""
     with pytest.raises(ModelInvalidRequestError, match="prompt must be a text"):
         adapter.stream(prompt)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"extra_headers": {"Authorization": "Bearer canary\n"}},
+        {"system_message": ["canary"]},
+        {"stop": [5, "canary"]},
+        {"previous": "canary"},
+        {"tool_choice": {"canary": 1}},
+        {"extra": {5: "canary"}},
+    ],
+    ids=repr,
+)
+def test_what_is_said_is_not_quoted(wrong: dict[str, Any]) -> None:
+    """An option that may hold a text or a token is refused without showing it."""
+    with pytest.raises(ModelInvalidRequestError) as caught:
+        checked(wrong, "generate_completion")
+    assert "canary" not in str(caught.value)
+    assert next(iter(wrong)) in str(caught.value)

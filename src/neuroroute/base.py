@@ -22,13 +22,14 @@ from neuroroute.messages import AnyMessage
 from neuroroute.options import DEFAULTS, RequestOptions, checked
 from neuroroute.pipe.breaker import Breaker
 from neuroroute.pipe.cache import ResponseCache
-from neuroroute.pipe.events import Observer
+from neuroroute.pipe.events import Observer, is_observer
 from neuroroute.pipe.guarding import Guard, is_guard
 from neuroroute.pipe.host import Host
 from neuroroute.pipe.policies import BreakerPolicy, RetryPolicy
 from neuroroute.pipe.reply import Clock
 from neuroroute.requests import ChatRequest
 from neuroroute.settings import find_settings
+from neuroroute.wire.encode import encode
 from neuroroute.wire.requesting import chat_request
 
 
@@ -212,11 +213,15 @@ class Adapter:
 
     def _made(self, prompt: str, options: dict[str, Any], streaming: bool) -> ChatRequest:
         checks = self._core.checks
+        if checks is None:
+            return self._unchecked(prompt, options, streaming)
+        notes = checks.check_options(options, self._defaults["system_message"])
         request = self._unchecked(prompt, options, streaming, checks)
-        if checks is not None:
-            offer, estimate = request.offer, self._core.estimates.of(request.model)
-            tools = "" if offer is None else offer.tools.wire.decode()
-            checks.check_tokens(request.messages, tools, options["max_tokens"], estimate)
+        request.notes += notes
+        beside = b"" if request.offer is None else request.offer.tools.wire
+        if (shape := options["response_format"]) is not None:
+            beside += encode(shape.wire)
+        checks.check_tokens(request.messages, beside.decode(), self._core.estimates.of(request.model))
         return request
 
     def _unchecked(
@@ -264,9 +269,11 @@ def _is_proxy(url: str) -> bool:
 
 
 def _observers(value: Any) -> tuple[Observer, ...]:
-    given = cast("Sequence[Any]", value)
-    if not isinstance(value, (list, tuple)) or not all(map(callable, given)) or any(map(iscoroutinefunction, given)):
-        raise ModelInvalidRequestError("observers must be a list of functions, none async, that take an event")
+    if not isinstance(value, (list, tuple)) or not all(map(is_observer, cast("Sequence[Any]", value))):
+        raise ModelInvalidRequestError(
+            "observers must be a list of functions, none async, that take an event, or of objects such as "
+            "LoggingObserver() that can be called so"
+        )
     return tuple(cast("Sequence[Observer]", value))
 
 

@@ -11,16 +11,26 @@ from msgspec.structs import replace
 
 from neuroroute.errors import ModelInvalidRequestError
 from neuroroute.estimates import TokenEstimate
-from neuroroute.messages import AnyMessage, Role
+from neuroroute.messages import AnyMessage, AssistantMessage, FunctionCall, Role
 from neuroroute.parts import TextPart
 from neuroroute.responses import Note
 from neuroroute.rules import Check, integer
 
 ControlCharacters = Literal["keep", "strip", "refuse"]
 
-_CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\U000e0000-\U000e007f]")
+_CONTROL = re.compile(
+    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200b\u202a-\u202e\u2060\u2066-\u2069\ufeff"
+    "\U000e0000-\U000e007f\U000e0100-\U000e01ef]"
+)
 """What shows as nothing, or turns what follows around: the control characters but for tab and line ends, those that set
-the direction of writing, and tags, in which a whole text can hide. Source: Unicode, categories Cc and (in part) Cf."""
+the direction of writing, those of no width that no language needs, and tags and variation selectors, in which a whole
+text can hide. Source: Unicode, categories Cc and (in part) Cf and Mn."""
+
+_OF_BUDGETS = (
+    *("max_tokens", "max_completion_tokens", "max_output_tokens", "n_predict"),
+    *("tools", "functions", "response_format", "text", "instructions", "system_prompt"),
+)
+"""Fields of ``extra`` that would go past the budgets, on one route or another."""
 
 _ROLES: tuple[Role, ...] = get_args(Role)
 
@@ -35,9 +45,9 @@ class InputChecks(msgspec.Struct, frozen=True, kw_only=True):
     max_messages: int | None = None
     """Messages in a request, the adapter's own system message not counted."""
     max_message_bytes: int | None = None
-    """Bytes of one message's text, in UTF-8."""
+    """Bytes of one message's text, in UTF-8; of its name, of a call's arguments, of a request's ``system_message``."""
     max_prompt_tokens: int | None = None
-    """Tokens of a whole prompt with its tools, by estimate (see ``estimate_tokens``)."""
+    """Tokens of a whole prompt with its tools and the answer's schema, by estimate (see ``estimate_tokens``)."""
     max_completion_tokens: int | None = None
     """What ``max_tokens`` may be at most; it is also the default, where that is not said and would be more."""
     allowed_roles: Collection[Role] | None = None
@@ -45,7 +55,8 @@ class InputChecks(msgspec.Struct, frozen=True, kw_only=True):
     is let through; loops of tools need ``assistant`` and ``tool``, conversations ``assistant``."""
     control_characters: ControlCharacters = "keep"
     """``strip`` (with a note) or ``refuse`` control characters but for tab and line ends, and characters that turn the
-    direction of writing or carry hidden text, in all that is said."""
+    direction of writing or carry hidden text, in messages and a request's ``system_message``. What calls in the history
+    have as arguments is JSON, and only ``refuse`` looks at it; what you offer as tools is yours."""
 
     def __post_init__(self) -> None:
         for name in ("max_messages", "max_message_bytes", "max_prompt_tokens", "max_completion_tokens"):
@@ -83,21 +94,49 @@ class InputChecks(msgspec.Struct, frozen=True, kw_only=True):
                 self._check(message, f"messages[{index}]")
         return messages if self.control_characters == "keep" else self._cleaned(messages, notes)
 
-    def check_tokens(
-        self, messages: Sequence[AnyMessage], tools: str, max_tokens: int, estimate: TokenEstimate
-    ) -> None:
-        """Whether a request keeps to the budgets.
+    def check_options(self, options: dict[str, Any], own_system: str | None) -> list[Note]:
+        """Looks at the options that say something, or would go past the budgets.
+
+        Args:
+            options: of one request; its ``system_message`` is stripped here, where control characters are.
+            own_system: the adapter's own system message, which is let through.
+
+        Returns:
+            What is to be told of them.
 
         Raises:
-            ModelInvalidRequestError: the prompt is too long by estimate, or the answer may become so.
+            ModelInvalidRequestError: names the option and what is wrong with it.
         """
-        most = self.max_completion_tokens
+        most, max_tokens, system = self.max_completion_tokens, options["max_tokens"], options["system_message"]
         if most is not None and not 0 < max_tokens <= most:
             raise ModelInvalidRequestError(f"max_tokens is {max_tokens}; max_completion_tokens={most} allows no more")
+        if most is not None or self.max_prompt_tokens is not None:
+            past = next((name for name in options["extra"] or () if name in _OF_BUDGETS), None)
+            if past is not None:
+                raise ModelInvalidRequestError(f"extra[{past!r}] would go past the budgets of this adapter's checks")
+        if system is None or system == own_system:
+            return []
+        self._check_text("system_message", system)
+        if self.control_characters != "strip" or not _CONTROL.search(system):
+            return []
+        options["system_message"] = _CONTROL.sub("", system)
+        return [Note("CONTROL_CHARACTERS_STRIPPED", "control characters were taken out of system_message")]
+
+    def check_tokens(self, messages: Sequence[AnyMessage], beside: str, estimate: TokenEstimate) -> None:
+        """Whether a prompt keeps to its budget.
+
+        Args:
+            messages: all of them.
+            beside: what else is sent that takes tokens: definitions of tools, the schema of the answer.
+            estimate: of the model.
+
+        Raises:
+            ModelInvalidRequestError: it is too long by estimate.
+        """
         fits = self.max_prompt_tokens
         if fits is None:
             return
-        tokens = sum(map(estimate.message, messages)) + estimate.text(tools)
+        tokens = sum(map(estimate.message, messages)) + estimate.text(beside)
         if tokens > fits:
             raise ModelInvalidRequestError(
                 f"messages: about {tokens} tokens, with what is sent beside them: more than max_prompt_tokens={fits}",
@@ -108,15 +147,19 @@ class InputChecks(msgspec.Struct, frozen=True, kw_only=True):
         if self.allowed_roles is not None and message.role not in self.allowed_roles:
             allowed = ", ".join(sorted(self.allowed_roles))
             raise ModelInvalidRequestError(f"{field}.role is {message.role!r}; allowed_roles are {allowed}")
+        self._check_text(f"{field}.content", message.text)
+        self._check_text(f"{field}.name", message.name or "")
+        for call in _calls(message):
+            self._check_text(f"{field}: the arguments of {call.name}", call.arguments)
+
+    def _check_text(self, field: str, text: str) -> None:
         most = self.max_message_bytes
-        if most is not None and (size := len(message.text.encode("utf-8", "replace"))) > most:
-            raise ModelInvalidRequestError(f"{field}.content has {size} bytes, more than max_message_bytes={most}")
-        if self.control_characters == "refuse":
-            for name, text in (("content", message.text), ("name", message.name or "")):
-                if found := _CONTROL.search(text):
-                    raise ModelInvalidRequestError(
-                        f"{field}.{name} has the control character U+{ord(found[0]):04X} at {found.start()}"
-                    )
+        if most is not None and (size := len(text.encode("utf-8", "replace"))) > most:
+            raise ModelInvalidRequestError(f"{field} has {size} bytes, more than max_message_bytes={most}")
+        if self.control_characters == "refuse" and (found := _CONTROL.search(text)):
+            raise ModelInvalidRequestError(
+                f"{field} has the control character U+{ord(found[0]):04X} at {found.start()}"
+            )
 
     def _cleaned(self, messages: list[AnyMessage], notes: list[Note]) -> list[AnyMessage]:
         cleaned = [_clean(message) for message in messages]
@@ -125,6 +168,14 @@ class InputChecks(msgspec.Struct, frozen=True, kw_only=True):
             where = ", ".join([f"messages[{index}]" for index in changed])
             notes.append(Note("CONTROL_CHARACTERS_STRIPPED", f"control characters were taken out of {where}"))
         return cleaned
+
+
+def _calls(message: AnyMessage) -> list[FunctionCall]:
+    """What an answer called."""
+    if not isinstance(message, AssistantMessage):
+        return []
+    legacy = [] if message.function_call is None else [message.function_call]
+    return [*[call.function for call in message.tool_calls], *legacy]
 
 
 _COUNT: Check = integer(1)

@@ -226,9 +226,13 @@ class Core:
         """Has a host download a model."""
         return await download(host, self.server(host.url), model, quantization, timeout_ms, on_progress)
 
-    async def count(self, host: Host, path: str, body: bytes) -> int | None:
-        """Tokens as a host counts them; None where it cannot."""
-        return await self.server(host.url).count(path, body, LISTING_MS)
+    async def count(self, model: str, path: str, body: bytes) -> int | None:
+        """Tokens as the first host that has the model, and can, counts them; None where none can."""
+        within_ms = LISTING_MS / len(hosts := self.hosts.hosts_for(model))
+        for host in hosts:
+            if (count := await self.server(host.url).count(path, body, within_ms)) is not None:
+                return count
+        return None
 
     async def _reload(self, host: Host, model: str, context_length: int | None, timeout_ms: float) -> LoadedModel:
         config = {} if context_length is None else {"context_length": context_length}

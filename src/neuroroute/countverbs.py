@@ -44,7 +44,7 @@ class CountVerbs(ModelVerbs):
         what = self._counted(text_or_messages, tools)
         await self._core.settings()
         model = self._defaults["model"] or self._model_id
-        count = await self._core.count(self._core.hosts.hosts_for(model)[0], *asked_count(what))
+        count = await self._core.count(model, *asked_count(what))
         estimate = self._core.estimates.of(model)
         if isinstance(what, str):
             return estimate.text(what) if count is None else count

@@ -226,7 +226,7 @@ _RULES: dict[str, Rule] = {
     "on_progress": Rule(
         lambda value: callable(value) and not iscoroutinefunction(value),
         "a function, not async, of a ModelProgress",
-        concerns="way",
+        concerns="here",
     ),
     "model": Rule(is_words, "a model id", concerns="here"),
     "needs": Rule(_are_capabilities, f"a set of {', '.join(CAPABILITIES)}", read=frozenset),
@@ -284,7 +284,7 @@ def checked(options: Mapping[str, Any], verb: str) -> dict[str, Any]:
         if value is None and name in _MEANS_NOTHING:
             continue
         if value is not None and not rule.check(value):
-            raise ModelInvalidRequestError(f"{name} is {_shown(value)}; it must be {rule.right}")
+            raise ModelInvalidRequestError(f"{name} is {_shown(name, value)}; it must be {rule.right}")
         given[name] = value if rule.read is None or value is None else rule.read(value)
     if extra := given.get("extra"):
         _check_extra(extra)
@@ -315,6 +315,14 @@ def _near(name: str) -> str:
     return f"; did you mean {near[0]!r}?" if near else ""
 
 
-def _shown(value: object) -> str:
+_SAID = frozenset(
+    ("messages", "system_message", "stop", "previous", "extra", "extra_headers", "tool_choice", "function_call")
+)
+"""Options that may hold what is said, or a token: errors do not quote them."""
+
+
+def _shown(name: str, value: object) -> str:
+    if name in _SAID:
+        return f"a value of type {type(value).__name__}"
     text = repr(value)
     return text if len(text) <= 60 else text[:57] + "..."

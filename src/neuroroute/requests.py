@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
@@ -44,6 +44,20 @@ class Endpoint(NamedTuple):
     def address(self, base_url: str) -> str:
         """Where requests for a host go."""
         return (base_url.removesuffix("/v1") if self.path.startswith("/api/") else base_url) + self.path
+
+
+class Tally:
+    """How often something happened."""
+
+    __slots__ = ("count",)
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def one_more(self) -> int:
+        """Once more: how often now."""
+        self.count += 1
+        return self.count
 
 
 class ChatRequest(msgspec.Struct, kw_only=True):
@@ -99,8 +113,8 @@ class ChatRequest(msgspec.Struct, kw_only=True):
     """Is told how far the server is before it answers."""
     id: str = ""
     """What events call it; empty where nobody listens."""
-    attempt_numbers: Iterator[int] | None = None
-    """Gives each attempt its number, copies of the request included; None where nobody listens."""
+    tally: Tally | None = None
+    """Counts the attempts, those of copies of the request included; None where nobody listens."""
     headers: dict[str, str] | None = None
     """What observers add to the headers of this attempt."""
 

@@ -371,9 +371,9 @@ async def test_an_observer_that_raises_harms_nothing(
         clock.now = 30
         assert (await adapter.generate_completion("hi")).text
     assert len(seen) == 3
-    assert [(record.levelno, record.message) for record in caplog.records] == [
-        (logging.ERROR, "an observer failed at BreakerChanged")
-    ] * 3
+    (logged,) = caplog.records  # it failed three times, alike
+    assert logged.levelno == logging.ERROR
+    assert logged.message.startswith("an observer failed at BreakerChanged: ZeroDivisionError in ")
 
 
 async def test_a_thousand_callers_and_one_probe(

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
+from pydantic import BaseModel, field_validator
 
 from conftest import chats
 from neuroroute import (
@@ -456,3 +457,30 @@ async def test_embeddings_and_warming_up_pass_it_by(cached: LMStudioAdapter, eve
         await cached.embed("hi", model="text-embedding-nomic-embed-text-v1.5")
         await cached.warm_up(ttl=60)
     assert outcomes(events) == []
+
+
+class Lax(BaseModel):
+    n: int
+
+
+class Strict(Lax):
+    @field_validator("n")
+    @classmethod
+    def is_small(cls, n: int) -> int:
+        if n > 3:
+            raise ValueError
+        return n
+
+
+Strict.__name__ = "Lax"  # so that their schemas are the same
+
+
+async def test_a_hit_is_of_the_type_asked_for(
+    cached: LMStudioAdapter, lmstudio: Simulator, events: list[Event]
+) -> None:
+    """An answer that another type of the same schema took, and this one does not, is a miss, and asked for anew."""
+    lmstudio.answer('{"n": 5}')
+    lmstudio.answer('{"n": 2}')
+    assert (await cached.generate_completion("hi", response_format=Lax)).parsed == Lax(n=5)
+    assert (await cached.generate_completion("hi", response_format=Strict)).parsed.n == 2
+    assert outcomes(events) == ["miss", "stored", "miss", "stored"]

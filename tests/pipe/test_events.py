@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 import pytest
 
@@ -12,6 +13,7 @@ from neuroroute import (
     Event,
     Hedged,
     LMStudioAdapter,
+    LoggingObserver,
     MalformedResponseError,
     ModelInvalidRequestError,
     RetryPolicy,
@@ -92,3 +94,32 @@ def test_what_is_no_observer_is_refused(observers: object) -> None:
     """Observers are functions, in a list; anything else fails where it is given."""
     with pytest.raises(ModelInvalidRequestError, match="observers must be a list of functions"):
         LMStudioAdapter("llama3", observers=observers)  # type: ignore[arg-type]
+
+
+class Awaited:
+    async def __call__(self, event: Event) -> None: ...
+
+
+async def awaited(event: Event) -> None: ...
+
+
+@pytest.mark.parametrize("wrong", [awaited, Awaited(), LoggingObserver, "print", 5], ids=repr)
+def test_what_cannot_be_told_is_refused(wrong: Any) -> None:
+    """A class, or what must be awaited, would be told nothing: it is refused where it is given."""
+    with pytest.raises(ModelInvalidRequestError, match="observers must be a list of functions, none async"):
+        LMStudioAdapter("llama3", observers=[wrong])
+
+
+def test_what_fails_again_and_again_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    """An observer that fails at every event is an error in the log once for each kind, without what it said."""
+
+    def fails(event: Event) -> None:
+        raise RuntimeError("my secret") if event.model == "m" else ValueError("my secret")
+
+    caplog.set_level(logging.INFO)
+    tell = teller([fails])
+    for model in ("m", "m", "n", "n", "m"):
+        tell(Hedged(host="h", model=model))
+    assert [record.levelno for record in caplog.records] == [logging.ERROR] * 2
+    assert "secret" not in caplog.text
+    assert "RuntimeError in " in caplog.text

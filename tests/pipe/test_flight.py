@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,22 +13,28 @@ from msgspec.structs import replace
 
 from conftest import chats
 from neuroroute import (
+    AttemptStarted,
     CacheLooked,
     Event,
     LMStudioAdapter,
     MemoryCache,
+    ModelProgress,
     ModelTimeoutError,
     ModelUnavailableError,
+    RequestEnded,
     StreamInterruptedError,
+    TokenUsage,
     tool,
 )
 from neuroroute.pipe.flight import Flight, FlightReply
 from neuroroute.requests import ChatRequest
 from neuroroute.responses import StreamingChunk
-from neuroroute.simulator import Answer, Fail, Simulator, StreamFault
+from neuroroute.simulator import Answer, Fail, Simulator, StreamFault, WholeFault
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+
+    from conftest import FakeClock
 
 SLOW = Answer("one two three", delay=0.05)
 STUCK = Answer(chunks=["one ", "two ", "three"], stream_fault=StreamFault("hang", after=2))
@@ -65,6 +72,57 @@ async def test_many_share_one(sharing: LMStudioAdapter, lmstudio: Simulator, eve
     ] * 5
     assert (len(chats(lmstudio)), joined(events)) == (1, 4)
     assert sharing._core.hosts.all[0].model("llama3").gate.is_idle
+
+
+async def test_who_stays_inherits_the_telling(lmstudio: Simulator, events: list[Event], clock: FakeClock) -> None:
+    """When the one who began it leaves, attempts and tokens are told as those of one who stays, each once."""
+    async with LMStudioAdapter(
+        "llama3", base_url=lmstudio.url, cache=MemoryCache(), observers=[events.append], clock=clock
+    ) as adapter:
+        lmstudio.answer(Answer("lost", delay=0.1, whole_fault=WholeFault("cut", after=0)))
+        lmstudio.answer(Answer("hello", usage={"prompt_tokens": 9, "completion_tokens": 1, "total_tokens": 10}))
+        first, second = (asyncio.ensure_future(adapter.generate_completion("hi")) for _ in range(2))
+        await lmstudio.wait_for_requests(1)
+        first.cancel()
+        assert (await second).text == "hello"
+    starts = [event for event in events if isinstance(event, AttemptStarted)]
+    ends = {event.outcome: event for event in events if isinstance(event, RequestEnded)}
+    assert [event.attempt for event in starts] == [1, 2]
+    assert [event.request_id for event in starts] == [ends["left"].request_id, ends["answered"].request_id]
+    assert (ends["left"].attempts, ends["answered"].attempts) == (1, 2)
+    assert ends["answered"].tokens == TokenUsage(prompt=9, completion=1, total=10)
+
+
+async def test_nobody_waits_longer_than_its_own_time(
+    sharing: LMStudioAdapter, lmstudio: Simulator, events: list[Event]
+) -> None:
+    """A request that set out long before an answer in the air did not join it: that one's time is up later."""
+    lmstudio.answer(Answer("late", delay=5), times=2)
+    early = sharing.stream("hi", timeout_ms=400)
+    early._request.spent = 0.35
+    fresh = asyncio.ensure_future(sharing.stream("hi", timeout_ms=400).whole())
+    await lmstudio.wait_for_requests(1)
+    began = asyncio.get_running_loop().time()
+    with pytest.raises(ModelTimeoutError):
+        await early.whole()
+    assert asyncio.get_running_loop().time() - began < 0.3
+    assert joined(events) == 0
+    fresh.cancel()
+
+
+async def test_a_progress_of_ones_own_shares_too(sharing: LMStudioAdapter, lmstudio: Simulator) -> None:
+    """What is told of progress is no part of what makes requests the same, even where it cannot be hashed."""
+
+    @dataclass
+    class Progress:
+        seen: int = 0
+
+        def __call__(self, progress: ModelProgress) -> None:
+            self.seen += 1
+
+    lmstudio.answer(SLOW)
+    await asyncio.gather(*(sharing.generate_completion("hi", on_progress=Progress()) for _ in range(3)))
+    assert len(chats(lmstudio)) == 1
 
 
 async def test_streams_share_one(sharing: LMStudioAdapter, lmstudio: Simulator, events: list[Event]) -> None:

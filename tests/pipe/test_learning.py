@@ -56,15 +56,23 @@ async def test_auto_learns_with_its_model(lmstudio: Simulator) -> None:
     [
         {"tools": [look]},
         {"api": "completions"},
+        {"extra": {"tools": [{"type": "function", "function": {"name": "look"}}]}},
         {"messages": [{"role": "user", "content": [{"type": "text", "text": "hi"}]}]},
     ],
 )
 async def test_what_counts_other_things_teaches_nothing(
     adapter: LMStudioAdapter, lmstudio: Simulator, options: Any
 ) -> None:
-    """Schemas of tools, parts of content and bare texts are counted, and are no messages."""
+    """Schemas of tools, unknown fields, parts of content and bare texts are counted, and are no messages."""
     lmstudio.answer(COUNTED)
     await adapter.generate_completion(TEXT, **{"system_message": None, **options})
+    assert learnt(adapter).ratio == 1
+
+
+async def test_another_model_teaches_nothing(adapter: LMStudioAdapter, lmstudio: Simulator) -> None:
+    """What another model than the one asked for counts says nothing of its tokens."""
+    lmstudio.answer(Answer("ok", usage={**USAGE}, model="gemma-3"))
+    await adapter.generate_completion(TEXT, system_message=None)
     assert learnt(adapter).ratio == 1
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -16,6 +17,7 @@ from neuroroute import (
     LMStudioError,
     MemoryCache,
     ModelContentFilteredError,
+    ModelTimeoutError,
     TokenUsage,
 )
 from neuroroute.pipe import events as told
@@ -105,6 +107,30 @@ async def test_breakers_and_hosts(lmstudio: Simulator, clock: FakeClock, metrics
     assert value(metrics, "breaker_state", state="closed") == 1
     assert value(metrics, "breaker_state") == 1
     assert value(metrics, "host_up") == 1
+
+
+async def test_who_is_down(lmstudio: Simulator, metrics: PrometheusObserver) -> None:
+    """A host where no connection is made in time is down; that an answer is late says nothing of the host."""
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as full:
+        address = full.getsockname()
+        waiting = [socket.socket() for _ in range(3)]  # until the system takes no more
+        for one in waiting:
+            one.setblocking(False)
+            one.connect_ex(address)
+        async with LMStudioAdapter(
+            "llama3", base_url=f"127.0.0.1:{address[1]}", max_retries=0, connect_timeout_ms=80, observers=[metrics]
+        ) as adapter:
+            with pytest.raises(ModelTimeoutError):
+                await adapter.generate_completion("hi")
+        for one in waiting:
+            one.close()
+    assert value(metrics, "host_up", host=f"127.0.0.1:{address[1]}") == 0
+    async with LMStudioAdapter("llama3", base_url=lmstudio.url, max_retries=0, observers=[metrics]) as adapter:
+        await adapter.generate_completion("hi")
+        lmstudio.answer(Answer("late", delay=5))
+        with pytest.raises(ModelTimeoutError):
+            await adapter.generate_completion("hi", timeout_ms=30)
+    assert value(metrics, "host_up", host=f"127.0.0.1:{lmstudio.port}") == 1
 
 
 async def test_the_queue(counted: LMStudioAdapter, lmstudio: Simulator, metrics: PrometheusObserver) -> None:

@@ -31,6 +31,9 @@ from neuroroute.wire.identity import request_key, way_of
 WAIT_SECONDS = 0.25
 """How long a request waits for the cache; what takes longer is a miss, or goes on in the background."""
 
+SAME_TIME_SECONDS = 0.25
+"""How much longer than its own time a request may wait for an answer that it shares."""
+
 PUT_SECONDS = 10.0
 """How long it may go on there."""
 
@@ -102,10 +105,12 @@ def caching(cache: ResponseCache, choose_model: Layer, background: Background, t
                 found = await shelf.find(key, named)
                 if found is not None:
                     return found
+            named.spent += now() - began
             own = Flight(named, send, lambda flight: shelf.keep(key, flight))
-            own.request.spent = named.spent + now() - began
+            own.set_out = now() - named.spent
             flight = flights.find(way)
-            if flight is None:
+            if flight is None or own.set_out < flight.set_out - SAME_TIME_SECONDS:
+                # Of its own, too, where the other's time is up later than its own.
                 flights.add(way, flight := own)
             else:
                 tell(CacheLooked(host=named.host, model=named.model, request_id=named.id, outcome="joined"))
@@ -116,7 +121,7 @@ def caching(cache: ResponseCache, choose_model: Layer, background: Background, t
                 if flight is own:
                     raise
                 # It was the other's time that was up; nobody joins this one, whose time is shorter than theirs.
-                own.request.spent = named.spent + now() - began
+                own.request.spent = now() - own.set_out
                 reply = own.joined_by(named)
                 await reply.begin()
             return reply
@@ -204,12 +209,6 @@ def entry_of(flight: Flight) -> bytes | None:
     folded = fold(flight.chunks)
     if request.messages is not flight.messages or not _is_good(request, reply.answer, folded):
         return None
-    shape = request.options["response_format"]
-    if shape is not None and shape.wire is not None:
-        try:
-            shape.parsed(folded.text, folded.reasoning)
-        except StructuredOutputError:
-            return None
     noted = tuple([note for note in request.notes if note not in flight.notes])
     body = bytes(reply.answer.raw(folded))
     value = _encode(Entry(body=body, model=reply.answer.model, host=reply.host, notes=noted))
@@ -225,7 +224,8 @@ def read(value: bytes, request: ChatRequest) -> StoredReply | None:
         reply = StoredReply(entry, request)
     except (*UNDECODABLE, TypeError, LMStudioError):
         return None
-    good = entry.model == reply.answer.model and _is_good(request, reply.answer, fold(reply.ready))
+    folded = fold(reply.ready)
+    good = entry.model == reply.answer.model and _is_good(request, reply.answer, folded) and _fits(request, folded)
     return reply if good else None
 
 
@@ -237,6 +237,17 @@ def _is_good(request: ChatRequest, answer: Decoder, folded: Folded) -> bool:
         and not (folded.tool_calls or answer.server_calls or answer.before)
         and request.different_model(answer.model) is None
     )
+
+
+def _fits(request: ChatRequest, folded: Folded) -> bool:
+    """Whether it is of the type asked for; one schema may stand for types that check more."""
+    shape = request.options["response_format"]
+    if shape is not None and shape.wire is not None:
+        try:
+            shape.parsed(folded.text, folded.reasoning)
+        except StructuredOutputError:
+            return False
+    return True
 
 
 class StoredReply:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import copy
 import logging
+import traceback
 from collections.abc import Callable, Sequence
-from typing import Literal, TypeAlias
+from inspect import iscoroutinefunction
+from typing import Any, Literal, TypeAlias
 
 import msgspec
 
@@ -262,20 +264,39 @@ Tell: TypeAlias = Callable[[Event], None]
 _log = logging.getLogger("neuroroute")
 
 
+def is_observer(value: Any) -> bool:
+    """Something that can be told at once: a function or an object, not a class, nor what must be awaited."""
+    is_async = iscoroutinefunction(value) or iscoroutinefunction(type(value).__call__)
+    return callable(value) and not isinstance(value, type) and not is_async
+
+
 def wants_content(observer: Observer) -> bool:
     """Whether an observer asked to be told what was said."""
     return getattr(observer, "wants_content", False) is True
 
 
 def teller(observers: Sequence[Observer]) -> Tell:
-    """Tells all of them; one that fails is noted in the log, and harms neither requests nor the others."""
+    """Tells all of them; one that fails harms neither requests nor the others.
+
+    That it fails is in the log, once for each kind of exception, without its words: they may quote what it was told.
+    """
     told_content = [observer for observer in observers if wants_content(observer)]
+    failed: set[tuple[int, type[Exception]]] = set()
 
     def tell(event: Event) -> None:
         for observer in told_content if isinstance(event, ContentEvent) else observers:
             try:
                 observer(event)
-            except Exception:  # noqa: BLE001 - it is somebody else's code
-                _log.exception("an observer failed at %s", type(event).__name__)
+            except Exception as error:  # noqa: BLE001 - it is somebody else's code
+                level = logging.DEBUG if (known := (id(observer), type(error))) in failed else logging.ERROR
+                failed.add(known)
+                what, where = type(error).__name__, _where(error)
+                _log.log(level, "an observer failed at %s: %s in %s", type(event).__name__, what, where)
 
     return tell
+
+
+def _where(error: Exception) -> str:
+    """File and line that it comes from."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return f"{frames[-1].filename}:{frames[-1].lineno}" if frames else "an unknown place"

@@ -39,23 +39,28 @@ class Flight:
         """Nothing more comes."""
         self.failure: Exception | None = None
         """Why that is, where it is not since the answer has ended."""
+        self.set_out = 0.0
+        """When the request was made, on the event loop's clock: its time limits count from there."""
         self.when_gone: Callable[[], None] = lambda: None
         """Is called once nobody can join any more."""
         self._send = send
         self._landed = landed
-        self._readers: set[FlightReply] = set()
+        self._readers: dict[FlightReply, None] = {}  # in the order in which they came
         self._step: asyncio.Task[None] | None = None
 
     def joined_by(self, request: ChatRequest) -> FlightReply:
         """The whole answer, from its beginning, for this request."""
         reader = FlightReply(self, request)
-        self._readers.add(reader)
+        self._readers[reader] = None
         return reader
 
     def left_by(self, reader: FlightReply) -> None:
         """One wants it no more; the last one stops it."""
-        self._readers.discard(reader)
-        if self._readers or self.over:
+        self._readers.pop(reader, None)
+        if self.over:
+            return
+        if self._readers:
+            next(iter(self._readers)).inherit(reader)
             return
         self.over = True
         self.when_gone()
@@ -193,6 +198,12 @@ class FlightReply:
         self._look_alike()
         if not reached() and flight.failure is not None:
             raise self._told(flight.failure) from flight.failure.__cause__
+
+    def inherit(self, left: FlightReply) -> None:
+        """Goes on with what observers are told of it, where that was told of one who has left."""
+        flying, own = self._flight.request, self._request
+        if flying.id == left._request.id and flying.id:
+            flying.id, own.tally = own.id, flying.tally
 
     def _look_alike(self) -> None:
         """What the layers did to the request in the air, they did for this one, too."""

@@ -17,8 +17,9 @@ def learning(estimates: TokenEstimates) -> Layer:
         reply = await send(request)
 
         def learn(_error: LMStudioError | None) -> None:
-            usage = reply.answer.usage
-            if usage is not None and is_plain(request):
+            answer = reply.answer
+            usage = answer.usage
+            if usage is not None and is_plain(request) and request.different_model(answer.model) is None:
                 for model in {asked, request.model}:
                     estimates.of(model).learn(request.messages, usage.prompt)
 
@@ -29,9 +30,10 @@ def learning(estimates: TokenEstimates) -> Layer:
 
 
 def is_plain(request: ChatRequest) -> bool:
-    """Whether what the server counts is the messages: no tools, no images, nothing that it remembers."""
+    """Whether what the server counts is the messages: no tools or images, nothing that is unknown or remembered."""
     return (
         request.offer is None
+        and not request.options["extra"]
         and request.endpoint.api in ("chat", "responses", "native")
         and not (request.options["integrations"] or (request.options["previous"] and request.endpoint.remembers))
         and are_texts(request.messages)

@@ -24,7 +24,7 @@ from neuroroute.pipe.events import (
 )
 from neuroroute.pipe.reply import Clock, Layer, Reply, Send
 from neuroroute.pipe.watched import WatchedReply
-from neuroroute.requests import ChatRequest
+from neuroroute.requests import ChatRequest, Tally
 from neuroroute.responses import StreamingChunk, TokenUsage, fold
 from neuroroute.wire.decoder import Decoder
 
@@ -63,7 +63,7 @@ def observe(tell: Tell, clock: Clock, *, content: bool) -> Layer:
 
     async def layer(request: ChatRequest, send: Send) -> Reply:
         request.id = f"{_PROCESS}-{next(_numbers):x}"
-        request.attempt_numbers = count(1)
+        request.tally = Tally()
         seen = _Request(request, tell, clock, content=content)
         seen.begin()
         try:
@@ -145,7 +145,7 @@ class _Request:
                 error=None if error is None else bare(error),
                 duration_ms=self._since(),
                 ttft_ms=self._ttft_ms,
-                attempts=next(request.attempt_numbers or count(1)) - 1,
+                attempts=0 if request.tally is None else request.tally.count,
                 answered_by="" if answer is None else answer.model,
                 finish_reason=None if answer is None else answer.finish_reason,
                 tokens=_counted(answer),
@@ -181,7 +181,7 @@ def attempting(tell: Tell, clock: Clock) -> Layer:
     """The innermost layer: what passes here is sent."""
 
     async def layer(request: ChatRequest, send: Send) -> Reply:
-        number = next(request.attempt_numbers or count(1))
+        number = 1 if request.tally is None else request.tally.one_more()
         started = AttemptStarted(
             host=request.host, model=request.model, request_id=request.id, attempt=number, headers={}
         )

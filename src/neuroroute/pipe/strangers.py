@@ -24,7 +24,8 @@ STRANGERS = (aiohttp.ClientError, OSError)
 def translated(error: Exception, connect_timeout_ms: float = 0) -> LMStudioError:
     """Our error for one of :data:`STRANGERS`, or for a ValueError, which is how aiohttp refuses what it cannot send."""
     if isinstance(error, aiohttp.ServerTimeoutError):  # only connecting has a limit inside aiohttp
-        return ModelTimeoutError(f"no connection within connect_timeout_ms={connect_timeout_ms:g}")
+        why = f"no connection within connect_timeout_ms={connect_timeout_ms:g}"
+        return ModelTimeoutError(why, details={"phase": "connecting"})
     if isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.ClientConnectorSSLError):
         return NetworkError(
             f"TLS failed: {error}", hint="Give the right certificates as tls=ssl.create_default_context(...)."

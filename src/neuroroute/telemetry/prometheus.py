@@ -140,10 +140,10 @@ class PrometheusObserver:
     def _attempt(self, event: told.AttemptEnded) -> None:
         place, error = self._place(event), event.error
         self._attempts.labels(*place, event.outcome, _code(error)).inc()
-        if isinstance(error, NetworkError) and not isinstance(error, AdapterClosedError):
-            self._up.labels(place[1]).set(0)
-        elif event.outcome != "left":
+        if event.outcome == "answered" or (error is not None and error.status is not None):
             self._up.labels(place[1]).set(1)
+        elif error is not None and _nobody_answered(error):
+            self._up.labels(place[1]).set(0)
 
     def _admitted(self, event: told.Admitted) -> None:
         self._waits.labels(*self._place(event)).observe(event.wait_ms / 1000)
@@ -209,6 +209,12 @@ class PrometheusObserver:
         told.GuardRefused: _guard_refused,
         **dict.fromkeys(_RECOVERIES, _recovered),
     }
+
+
+def _nobody_answered(error: LMStudioError) -> bool:
+    """Of other failures, such as a time limit for the answer, nobody knows."""
+    refused = isinstance(error, NetworkError) and not isinstance(error, AdapterClosedError)
+    return refused or error.details.get("phase") == "connecting"
 
 
 def _code(error: LMStudioError | None) -> str:

@@ -36,9 +36,11 @@ def chat_request(
     endpoint = ENDPOINTS[options["api"]]
     check_route(options)
     offer = offered(options)
-    messages, notes = adapted(history(prompt, options, reader), merge_roles=options["merge_roles"])
+    given, stripped = history(prompt, options, reader), list[Note]()
     if checks is not None:
-        messages = checks.let_through(messages, options["system_message"], notes)
+        given = checks.let_through(given, options["system_message"], stripped)
+    messages, notes = adapted(given, merge_roles=options["merge_roles"])
+    notes += stripped
     if endpoint.api == "completions":
         check_prompt(messages)
     else:
