@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -46,6 +47,10 @@ async def test_the_span_of_a_request(traced: LMStudioAdapter, lmstudio: Simulato
     response = await traced.stream("hi", temperature=0.5, max_tokens=50, seed=7).whole()
     (span,) = kept.spans("chat llama3")
     assert (span.kind, span.status.status_code) == (SpanKind.CLIENT, StatusCode.UNSET)
+    scope = span.instrumentation_scope
+    assert scope is not None
+    assert (scope.name, scope.version) == ("neuroroute", version("neuroroute"))
+    assert scope.schema_url == "https://opentelemetry.io/schemas/1.41.0"
     found = facts(span)
     assert found.pop("gen_ai.response.time_to_first_chunk") >= 0
     assert found == {

@@ -6,6 +6,8 @@ As in release 1.41 (https://opentelemetry.io/docs/specs/semconv/gen-ai/); the dr
 
 from __future__ import annotations
 
+SCHEMA = "https://opentelemetry.io/schemas/1.41.0"
+
 OPERATION = "gen_ai.operation.name"
 PROVIDER = "gen_ai.provider.name"
 REQUEST_MODEL = "gen_ai.request.model"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from importlib.metadata import version
 from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 
@@ -28,7 +29,6 @@ _STEPS = (
     told.Admitted,
     told.BackingOff,
     told.CacheLooked,
-    told.CacheStored,
     told.CallsSalvaged,
     told.FailedOver,
     told.GuardRefused,
@@ -83,8 +83,9 @@ class OpenTelemetryObserver:
         self.wants_content = record_content
         self._redact = careful(redact)
         self._open: dict[str, _Open] = {}
-        self._tracer = trace.get_tracer("neuroroute", tracer_provider=tracer_provider)
-        meter = metrics.get_meter("neuroroute", meter_provider=meter_provider)
+        ours = version("neuroroute")
+        self._tracer = trace.get_tracer("neuroroute", ours, tracer_provider, schema_url=names.SCHEMA)
+        meter = metrics.get_meter("neuroroute", ours, meter_provider, schema_url=names.SCHEMA)
         seconds, tokens = list(names.SECONDS), list(names.TOKENS)
         self._duration = meter.create_histogram(
             names.DURATION, "s", "How long requests take.", explicit_bucket_boundaries_advisory=seconds
