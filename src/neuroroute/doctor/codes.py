@@ -144,6 +144,7 @@ _MODELS: Final[dict[str, Rule]] = {
         "problem", (15,), "The model was loaded with less context than a few sentences take.", ""
     ),
     "context-small": Rule("hint", (15,), "Longer conversations are cut, or refused."),
+    "slots-too-many": Rule("hint", (17,), "The others wait in the server, where no deadline counts them."),
     "model-duplicates": Rule("hint", (17,), "Each copy takes the memory of a whole model."),
 }
 

@@ -15,7 +15,10 @@ import msgspec
 
 from neuroroute.hostlist import HostSettings
 
-Failure: TypeAlias = Literal["refused", "timeout", "unreachable", "untrusted", "tls", "closed", "cut", "not-http"]
+Failure: TypeAlias = Literal[
+    "refused", "timeout", "slow", "unreachable", "untrusted", "tls", "closed", "cut", "not-http"
+]
+"""``timeout``: nothing more came; ``slow``: more was still coming when the time was over."""
 
 USUAL_PORTS: Final = (1234, 11434, 8080)
 """Where LM Studio, Ollama and llama.cpp listen, unless told otherwise."""
@@ -25,6 +28,8 @@ GREETING: Final = "/lmstudio-greeting"
 
 _MOST_BYTES: Final = 4 << 20
 _MOST_ADDRESSES: Final = 4
+_STILL_COMING: Final = 0.3
+"""Of the time that a page has: the longest silence before its end that is none."""
 
 
 class Page(msgspec.Struct, frozen=True, kw_only=True):
@@ -180,7 +185,7 @@ class _Look:
         if token and self._token:
             headers["Authorization"] = f"Bearer {self._token}"
         clock = asyncio.get_running_loop().time
-        began = clock()
+        began = last = clock()
         try:
             async with (
                 asyncio.timeout(self._within),
@@ -194,9 +199,11 @@ class _Look:
                 ) as response,
             ):
                 read = await response.content.read(1)
-                ms = (clock() - began) * 1000
+                last = clock()
+                ms = (last - began) * 1000
                 while len(read) < _MOST_BYTES and (more := await response.content.readany()):
                     read += more
+                    last = clock()
                 return Page(
                     status=response.status,
                     server=response.headers.get("Server", ""),
@@ -205,7 +212,10 @@ class _Look:
                     ms=ms,
                 )
         except (TimeoutError, aiohttp.ClientError, OSError, ValueError) as error:
-            return Page(failure=failure_of(error), ms=(clock() - began) * 1000)
+            failure = failure_of(error)
+            if failure == "timeout" and last > began and clock() - last < self._within * _STILL_COMING:
+                failure = "slow"
+            return Page(failure=failure, ms=(clock() - began) * 1000)
 
 
 def failure_of(error: Exception) -> Failure:

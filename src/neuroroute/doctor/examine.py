@@ -12,6 +12,7 @@ from typing import Any, Final, TypeAlias
 import msgspec
 
 from neuroroute.adapter import LMStudioAdapter
+from neuroroute.details import ModelDetails
 from neuroroute.doctor.breakers import of_failures
 from neuroroute.doctor.codes import Check
 from neuroroute.doctor.door import USUAL_PORTS, Door, look_at
@@ -97,7 +98,7 @@ async def examine(
         ConfigurationError: an address, a hosts file or the token cannot be used.
     """
     environ = os.environ if environ is None else environ
-    settings = find_settings(base_url=base_url, timeout_ms=1.0, api_token=api_token, app=None, environ=environ)
+    settings = find_settings(base_url=base_url, timeout_ms=None, api_token=api_token, app=None, environ=environ)
     host_reports: list[HostReport] = []
     for host in settings.hosts:
         settled = msgspec.structs.replace(host, api_token=host.api_token or settings.api_token)
@@ -144,6 +145,7 @@ class _Examination:
         self._errors: list[LMStudioError] = []
         self._phases = Phases()
         self._load_ms: float | None = None
+        self._listed: list[ModelDetails] = []
 
     @property
     def _has_token(self) -> bool:
@@ -169,8 +171,8 @@ class _Examination:
             self._skip(("apis", "models", *_TRIALS), "the server cannot be used", quick=quick)
             return ""
         choice = self._models(door)
-        if fix and choice.model is not None and not choice.ready:
-            choice = await self._load(choice)
+        if fix and choice.model is not None and choice.loadable:
+            choice = await self._load(choice, choice.model.key)
         if door.is_local:
             self._findings += of_machine(self._machine(), choice.model)
         if quick:
@@ -192,24 +194,23 @@ class _Examination:
         source, self._listed = listed(door.pages) or ("openai", [])
         more = [path.rpartition("/")[2] for path, page in door.posts.items() if has_route(page)]
         self._findings += apis(source, lm_studio=who(door.pages) == "LM Studio", more=more)
-        choice = chosen(self._listed, self._asked, on_request(door), can_load=source == "v1")
+        choice = chosen(self._listed, self._asked, on_request(door), can_load=source == "v1", slots=self._host.slots)
         self._findings += choice.findings
         return choice
 
-    async def _load(self, choice: Choice) -> Choice:
+    async def _load(self, choice: Choice, key: str) -> Choice:
         """Has the model loaded, and judges anew."""
-        assert choice.model is not None  # noqa: S101 - the caller has seen to it
-        key = choice.model.key
         self._tell(f"loading {key}")
         adapter = self._adapter(key)
         began = time.monotonic()
         try:
             async with asyncio.timeout(self._limits.load + self._limits.page):
-                loaded = await adapter.load_model(timeout_ms=self._limits.load * 1000)
+                await adapter.warm_up(timeout_ms=self._limits.load * 1000)
                 self._listed = await adapter.list_models()
         except (LMStudioError, TimeoutError) as error:
             failed = error if isinstance(error, LMStudioError) else ModelTimeoutError(f"{key} is still loading")
             self._findings.append(of_error(failed, "models", token=self._has_token))
+            self._errors.append(failed)
             return choice
         finally:
             await closed(adapter)
@@ -217,7 +218,7 @@ class _Examination:
         self._findings = [one for one in self._findings if one not in choice.findings]
         what = f"loaded {key} in {self._load_ms / 1000:.1f} s, as --fix asks"
         self._findings.append(found("model-loaded-now", "models", what))
-        again = chosen(self._listed, loaded.instance_id, (), can_load=True)
+        again = chosen(self._listed, key, (), can_load=True, slots=self._host.slots)
         self._findings += again.findings
         return again
 
@@ -268,7 +269,7 @@ class _Examination:
             self._errors.append(error)
 
     def _adapter(self, model: str) -> LMStudioAdapter:
-        return LMStudioAdapter(model, base_url=self._host)
+        return LMStudioAdapter(model, base_url=self._host, timeout_ms=self._limits.answer * 1000)
 
 
 def _error_of(seen: StreamSeen) -> LMStudioError | None:

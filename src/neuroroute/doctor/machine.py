@@ -56,7 +56,7 @@ def _available(meminfo: Path) -> int | None:
         lines = meminfo.read_text(encoding="ascii").splitlines()
     except (OSError, UnicodeDecodeError):
         return None
-    told = next((line.split() for line in lines if line.startswith("MemAvailable:")), [])
+    told = next((line for line in lines if line.startswith("MemAvailable:")), "").split()
     return int(told[1]) * 1024 if len(told) > 1 and told[1].isdigit() else None
 
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from neuroroute.details import ListingSource, ModelDetails
 from neuroroute.doctor.findings import Finding, found
 from neuroroute.errors import ModelNotFoundError
+from neuroroute.pipe.gate import DEFAULT_SLOTS
 from neuroroute.selection import named
 
 _SMALL_CONTEXT = 8192
@@ -24,6 +25,8 @@ class Choice(NamedTuple):
     """The one that would be asked; None: there is none."""
     ready: bool
     """Whether it answers without being loaded first."""
+    loadable: bool = False
+    """Whether the server can be had to load it."""
 
     @property
     def model_id(self) -> str:
@@ -33,7 +36,14 @@ class Choice(NamedTuple):
         return self.model.instances[0].id if self.model.instances else self.model.key
 
 
-def chosen(models: Sequence[ModelDetails], asked: str | None, on_request: Collection[str], *, can_load: bool) -> Choice:
+def chosen(
+    models: Sequence[ModelDetails],
+    asked: str | None,
+    on_request: Collection[str],
+    *,
+    can_load: bool,
+    slots: int | None = None,
+) -> Choice:
     """Which model would be asked.
 
     Args:
@@ -41,6 +51,7 @@ def chosen(models: Sequence[ModelDetails], asked: str | None, on_request: Collec
         asked: the model that was named, if one was.
         on_request: the keys that it loads for a request.
         can_load: whether it can be told to load one.
+        slots: how many requests it is sent at once, where that was set.
     """
     able = [model for model in models if "chat" in model.capabilities]
     if not models or (asked is None and not able):
@@ -57,8 +68,9 @@ def chosen(models: Sequence[ModelDetails], asked: str | None, on_request: Collec
         if model.lacks("chat"):
             return Choice([found("model-cannot-chat", "models", f"{model.key} is for embeddings")], None, ready=False)
     if model.loaded is False:
-        return Choice([_not_loaded(model, asked, able, on_request, can_load=can_load)], model, ready=False)
-    return Choice(_ready(model), model, ready=True)
+        told = _not_loaded(model, asked, able, on_request, can_load=can_load)
+        return Choice([told], model, ready=False, loadable=can_load or model.key in on_request)
+    return Choice(_ready(model, slots), model, ready=True)
 
 
 def _not_loaded(
@@ -83,7 +95,7 @@ def _not_loaded(
     return found("model-not-loaded", "models", f"{what}, and none loads on request", do=load)
 
 
-def _ready(model: ModelDetails) -> list[Finding]:
+def _ready(model: ModelDetails, slots: int | None) -> list[Finding]:
     copies = model.instances
     context = min((copy.context_length for copy in copies if copy.context_length), default=None)
     most = model.max_context_length
@@ -91,9 +103,12 @@ def _ready(model: ModelDetails) -> list[Finding]:
     told = [
         "loaded" if model.loaded else "",
         f"context {context}" + (f" of {most}" if most and most != context else "") if context else "",
-        f"{parallel} request{'s' if parallel != 1 else ''} at once" if parallel else "",
+        f"{parallel} request{'s' if parallel != 1 else ''} at once" if parallel else f"{slots or DEFAULT_SLOTS} slots",
     ]
     findings = [found("model-ready", "models", f"{model.key}: {', '.join(filter(None, told)) or 'listed'}")]
+    if parallel and slots and slots > parallel:
+        what = f"{slots} requests are sent at once (slots), and {model.key} answers {parallel}"
+        findings.append(found("slots-too-many", "models", what, do=f"Set slots to {parallel}, or leave it out."))
     if context and most and context < min(most, _SMALL_CONTEXT):
         do = f"`neuroroute models load {model.key} --context-length {min(most, 2 * _SMALL_CONTEXT)}`, or in LM Studio."
         if model.source != "v1":

@@ -68,6 +68,8 @@ def _not_spoken(door: Door) -> Finding | None:
         code, right = ("tls-on-plain-port", "http") if https else ("plain-on-tls-port", "https")
         return found(code, "server", f"{at} speaks {right}", do=f"Use --url {_address(door, scheme=right)}")
     failures = {one.failure for one in door.pages.values()}
+    if page.failure == "slow":
+        return _too_slow(door)
     if failures <= {"timeout"} or (page.failure == "timeout" and not listed(door.pages)):
         return found("server-hangs", "server", f"{at} accepts connections, and answers nothing")
     if failures <= {"not-http", "tls", "closed"} and failures & {"not-http", "tls"}:
@@ -131,6 +133,8 @@ def _losses(door: Door) -> list[Finding]:
     """Pages that did not come, beside others that did."""
     failures = {one.failure for one in (*door.pages.values(), *door.posts.values())} - {None}
     at = f"{door.host}:{door.port}"
+    if "slow" in failures:
+        return [_too_slow(door)]
     if "timeout" in failures:
         return [found("server-hangs", "server", f"{at} does not answer some requests")]
     if failures:
@@ -153,6 +157,11 @@ def _localhost_trap(door: Door) -> Finding | None:
         return None
     what = f"{door.host} means {closed[0]} first, where nothing listens; {opened[0]} answers"
     return found("localhost-trap", "server", what, do=f"Write {opened[0]} instead of {door.host} for other clients.")
+
+
+def _too_slow(door: Door) -> Finding:
+    what = f"what {door.host}:{door.port} answers comes too slowly to be read"
+    return found("network-slow", "server", what, level="problem")
 
 
 def _slow(door: Door) -> Finding | None:

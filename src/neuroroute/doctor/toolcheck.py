@@ -33,7 +33,9 @@ def check_tools(definitions: Sequence[object]) -> list[Finding]:
     """
     findings: list[Finding] = []
     for at, definition in enumerate(definitions):
-        findings += _of_one(definition, f"tools[{at}]")
+        name = _name(definition)
+        told = _of_one(definition, f"tools[{at}]")
+        findings += [msgspec.structs.replace(one, what=f"{name}: {one.what}") if name else one for one in told]
     findings += _of_all(definitions)
     if not any(one.level in ("problem", "warning") for one in findings):
         count = len(definitions)
@@ -41,6 +43,12 @@ def check_tools(definitions: Sequence[object]) -> list[Finding]:
             0, found("tools-good", "tools file", f"{count} definition{'s' if count != 1 else ''}, all good")
         )
     return findings
+
+
+def _name(definition: object) -> str:
+    function = definition.get("function") if is_mapping(definition) else None
+    name = function.get("name") if is_mapping(function) else None
+    return name if is_tool_name(name) else ""
 
 
 def _of_one(definition: object, at: str) -> Iterator[Finding]:

@@ -82,9 +82,8 @@ class Trials:
 
     async def completion(self) -> Trial:
         """A few words."""
-        return await self._tried(
-            self._adapter.generate_completion("Say hello, in one word.", max_tokens=64, **self._limits)
-        )
+        asked = self._adapter.generate_completion("Say hello, in one word.", max_tokens=64, **self._limits)
+        return await self._tried(asked)
 
     async def tool_call(self) -> Trial:
         """A call of a tool that is offered; if none comes, once more with a system message that asks for it."""
@@ -106,14 +105,15 @@ class Trials:
         return await self._tried(asked)
 
     async def _tried(self, asking: Awaitable[ModelResponse]) -> Trial:
+        most = self._within * 1.5 + 1
         try:
             # The adapter's own limit speaks first, with what it knows; this one is for what it does not bound.
-            async with asyncio.timeout(self._within * 1.5 + 1):
+            async with asyncio.timeout(most):
                 return Trial(response=await asking)
         except LMStudioError as error:
             return Trial(error=error)
         except TimeoutError:
-            return Trial(error=ModelTimeoutError(f"no answer within {self._within * 1.5 + 1:g} s"))
+            return Trial(error=ModelTimeoutError(f"no answer within {most:g} s"))
 
 
 def is_about_shape(error: LMStudioError | None) -> bool:
