@@ -43,10 +43,12 @@ def summary(report: Report) -> str:
         if (number := report.count(level))
     ]
     if report.healthy:
-        return "Healthy." + (f" {counts[0]}." if counts else "")
+        stands = "Nothing is wrong, as far as it was looked at." if report.count("skipped") else "Healthy."
+        return stands + (f" {counts[0]}." if counts else "")
     first = report.first
     step = (first.do or first.what) if first is not None else ""
-    return f"{', '.join(counts)}. First: {step}".strip()
+    where = next((host.name for host in report.hosts if first in host.findings), "")
+    return f"{', '.join(counts)}. First{f', at {where}' if where and len(report.hosts) > 1 else ''}: {step}"
 
 
 def write_lines(console: Console, report: Report) -> None:
@@ -96,5 +98,6 @@ def _text(one: Finding) -> Text:
     if one.why:
         text.append(f"\n{printable(one.why)}", "not bold dim")
     if one.do:
-        text.append(f"\n→ {printable(one.do)}", "not bold")
+        between = " " if one.level == "hint" and one.why else "\n"
+        text.append(f"{between}→ {printable(one.do)}", "not bold")
     return text

@@ -55,7 +55,7 @@ class Rule(NamedTuple):
 
 
 _START = "Start LM Studio's server: its Developer page, or `lms server start`. Without LM Studio: --engine embedded."
-_URL = "Give its address, as in --url http://localhost:1234/v1, or set LMSTUDIO_URL."
+_URL = "Give LM Studio's address, as in --url http://localhost:1234/v1, or set LMSTUDIO_URL."
 _RELOAD = "Load it again: `lms unload MODEL`, `lms load MODEL`; if it stays so, `lms log stream` tells why."
 _LOG = "LM Studio's log tells why: its Developer page, or `lms log stream`."
 _TOKEN = "Make a token in LM Studio's server settings, and set LM_API_TOKEN to it."  # noqa: S105 - advice
@@ -63,7 +63,7 @@ _NETWORK = "Check the network between here and there: firewall, VPN, a proxy in 
 
 _SERVER: Final[dict[str, Rule]] = {
     "server-reachable": Rule("ok"),
-    "server-not-reachable": Rule("problem", (1,), "Nothing listens there, so every request fails.", _START),
+    "server-not-reachable": Rule("problem", (1,), "Every request fails.", _START),
     "server-on-other-port": Rule("problem", (2, 1), "Requests go to a port where nothing listens.", _URL),
     "server-host-unknown": Rule("problem", (2, 3), "No request can be sent.", "Check the name in the address."),
     "server-no-route": Rule("problem", (3,), "Packets are lost on the way, or a firewall drops them.", _NETWORK),
@@ -74,7 +74,7 @@ _SERVER: Final[dict[str, Rule]] = {
     "server-error": Rule("problem", (13, 12), "The server itself fails.", _LOG),
     "server-redirects": Rule("problem", (2,), "Redirects are not followed: they could carry a token away."),
     "url-wrong-path": Rule("problem", (2,), "LM Studio answers a wrong path with a 200 that looks like success."),
-    "not-an-api": Rule("problem", (2, 1), "It is no server of models, so every request fails.", _URL),
+    "not-an-api": Rule("problem", (2, 1), "Every request fails, or is answered with a page.", _URL),
     "not-lm-studio": Rule("hint", (), "Chat works; loading models and LM Studio's own APIs do not."),
     "tls-on-plain-port": Rule("problem", (2,), "The address says https, the server speaks plain http."),
     "plain-on-tls-port": Rule("problem", (2,), "The address says http, the server speaks https."),

@@ -178,7 +178,8 @@ class _Examination:
         if quick:
             return choice.model_id
         if choice.model is None or not choice.ready:
-            why = "no model is loaded; --fix loads one" if choice.model is not None else "there is no model to ask"
+            why = "there is no model to ask" if choice.model is None else f"{choice.model.key} is not loaded"
+            why += "; --fix loads it" if choice.loadable and not fix else ""
             self._skip(_TRIALS, why, quick=quick)
             return choice.model_id
         await self._try(choice, door)

@@ -103,16 +103,16 @@ def _ready(model: ModelDetails, slots: int | None) -> list[Finding]:
     told = [
         "loaded" if model.loaded else "",
         f"context {context}" + (f" of {most}" if most and most != context else "") if context else "",
-        f"{parallel} request{'s' if parallel != 1 else ''} at once" if parallel else f"{slots or DEFAULT_SLOTS} slots",
+        f"{parallel} request{'s' if parallel != 1 else ''} at once" if parallel else f"NeuroRoute sends {slots or DEFAULT_SLOTS} at once",
     ]
     findings = [found("model-ready", "models", f"{model.key}: {', '.join(filter(None, told)) or 'listed'}")]
     if parallel and slots and slots > parallel:
         what = f"{slots} requests are sent at once (slots), and {model.key} answers {parallel}"
         findings.append(found("slots-too-many", "models", what, do=f"Set slots to {parallel}, or leave it out."))
     if context and most and context < min(most, _SMALL_CONTEXT):
-        do = f"`neuroroute models load {model.key} --context-length {min(most, 2 * _SMALL_CONTEXT)}`, or in LM Studio."
-        if model.source != "v1":
-            do = "Load it with a larger context length: in LM Studio, or `lms load MODEL --context-length N`."
+        by = "neuroroute models" if model.source == "v1" else "lms"
+        more = f"--context-length {min(most, 2 * _SMALL_CONTEXT)}"
+        do = f"`{by} unload {model.key}`, then `{by} load {model.key} {more}`."
         what = f"{model.key} could have a context of {most} tokens, and was loaded with {context}"
         findings.append(found("context-small", "models", what, do=do))
     if len(copies) > 1:
