@@ -40,7 +40,7 @@ _QUESTION: Final = "What is the weather in Paris now?"
 
 _READING: Final = " ".join(
     f"Room {number} of the house has {number + 2} windows, a door to the garden and a table for {number + 3} guests."
-    for number in range(1, 9)
+    for number in range(1, 6)
 )
 """Enough to read for its speed to be measured; it fits into the smallest context that models are loaded with."""
 
@@ -56,13 +56,13 @@ class Trial(msgspec.Struct, frozen=True, kw_only=True):
 
 def stream_request(model: str) -> dict[str, Any]:
     """The request whose stream is watched: something to read, and something to write."""
-    question = f"{_READING}\n\nCount from one to twenty in words."
+    question = f"{_READING}\n\nCount from one to ten in words."
     return {
         "model": model,
         "messages": [{"role": "user", "content": question}],
         "stream": True,
         "stream_options": {"include_usage": True},
-        "max_tokens": 64,
+        "max_tokens": 48,
         "temperature": 0,
     }
 
@@ -82,7 +82,7 @@ class Trials:
 
     async def completion(self) -> Trial:
         """A few words."""
-        asked = self._adapter.generate_completion("Say hello, in one word.", max_tokens=64, **self._limits)
+        asked = self._adapter.generate_completion("Say hello, in one word.", max_tokens=32, **self._limits)
         return await self._tried(asked)
 
     async def tool_call(self) -> Trial:
