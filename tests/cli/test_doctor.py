@@ -70,7 +70,7 @@ def test_the_exit_code_is_that_of_the_first_problem(run_here, lmstudio):
     both = run_here("doctor", "--engine", "embedded", "--url", lmstudio.url)
     assert (both.exit_code, "Leave one out" in both.stderr) == (2, True)
     several = run_here("doctor", "--quick", "--url", f"{lmstudio.url},{NOBODY}")
-    assert f"1 problem, 1 hint. First, at {NOBODY}: Start LM Studio" in several.stderr
+    assert f"1 problem, 1 hint. First, at {NOBODY}: nothing listens at {NOBODY}. Start" in several.stderr
 
 
 def test_fix_loads_a_model(run_here, well):

@@ -180,6 +180,7 @@ async def test_each_error_of_the_catalogue_has_its_diagnosis(case):
         report = await examined(server.url)
     expected = _CASES.get(case.name) or ("context-too-small" if "overflow" in case.name else "request-refused")
     assert codes(report, "problem") == [expected]
+    assert "MODEL" not in report.first.do
     skipped = {one.check for one in report.findings if one.level == "skipped"}
     assert skipped == {"stream", "tool call", "structured output", "speed"}
     assert all("because" in one.what for one in report.findings if one.level == "skipped")
@@ -258,6 +259,8 @@ async def test_copies_contexts_and_slots(lmstudio):
     lmstudio.models[0].instances = 2
     report = await examined(HostSettings(url=lmstudio.url, slots=9), quick=True)
     assert codes(report, "hint") == ["slots-too-many", "context-small", "model-duplicates"]
+    copy = await examined(lmstudio.url, model="llama3:2", quick=True)
+    assert copy.hosts[0].model == "llama3:2"
 
 
 async def test_tools_left_as_text_and_wrong_calls(lmstudio):

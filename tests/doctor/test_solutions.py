@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import socket
+from pathlib import Path
 
 import pytest
 
 from neuroroute import LMStudioAdapter
 from neuroroute.doctor import RULES, SOLUTIONS, Limits, check_tools, examine, examine_breakers
 from neuroroute.doctor.machine import Machine
-from neuroroute.simulator import Answer, SimulatedModel, Simulator
+from neuroroute.simulator import Answer, Fail, SimulatedModel, Simulator
 
 TIGHT = Machine(cores=2, load=9.0, memory_total=16_000_000_000, memory_available=1_000_000_000)
 
@@ -49,6 +50,12 @@ async def wrong_id(lmstudio):
 
 async def crashed(lmstudio):
     lmstudio.fail("crash_null", path="/v1/chat/completions")
+    return await examined(lmstudio.url)
+
+
+async def closes(lmstudio):
+    lmstudio.fail(Fail(silent="close"), path="/v1/chat/completions")
+    lmstudio.fail(Fail(silent="close"), path="/v1/chat/completions")
     return await examined(lmstudio.url)
 
 
@@ -103,8 +110,8 @@ async def long_prompts(lmstudio):
 
 
 async def slow_model(lmstudio):
-    streamed(lmstudio, delay_between=0.2)
-    return await examined(lmstudio.url)
+    streamed(lmstudio, delay_between=0.17)
+    return await examined(lmstudio.url, limits=Limits(page=0.3, answer=5.0))
 
 
 async def small_machine(lmstudio):
@@ -124,7 +131,7 @@ PROVOKED = {
     9: (too_complicated, "tool-too-complex"),
     10: (must_be_told, "tools-need-telling"),
     11: (breaker_open, "breaker-open"),
-    12: (crashed, "root-cause"),
+    12: (closes, "root-cause"),
     13: (crashed, "breaker-would-open"),
     14: (long_answers, "streaming-advised"),
     15: (long_prompts, "prompt-slow"),
@@ -154,3 +161,15 @@ async def test_each_solution_has_its_finding(solution, lmstudio: Simulator):
 def test_the_rules_stand_for_it(solution):
     """Each solution is named by at least one rule."""
     assert any(solution in rule.solutions for rule in RULES.values())
+
+
+def test_the_page_is_in_step():
+    """docs/doctor.md has each code with its level and solutions, and each solution with its findings."""
+    page = (Path(__file__).parents[2] / "docs" / "doctor.md").read_text(encoding="utf-8")
+    for code, rule in RULES.items():
+        solutions = ", ".join(map(str, rule.solutions))
+        row = f"| `{code}` | {rule.level} | {rule.why} | {solutions} |"
+        assert (row if rule.level not in ("ok", "skipped") else f"`{code}`") in page
+    for number, solution in SOLUTIONS.items():
+        codes = [f"`{code}`" for code, rule in RULES.items() if number in rule.solutions and rule.level != "ok"]
+        assert f"| {number} | {solution} | {', '.join(codes)} |" in page

@@ -46,7 +46,7 @@ def summary(report: Report) -> str:
         stands = "Nothing is wrong, as far as it was looked at." if report.count("skipped") else "Healthy."
         return stands + (f" {counts[0]}." if counts else "")
     first = report.first
-    step = (first.do or first.what) if first is not None else ""
+    step = "" if first is None else f"{first.what}. {first.do}"
     where = next((host.name for host in report.hosts if first in host.findings), "")
     return f"{', '.join(counts)}. First{f', at {where}' if where and len(report.hosts) > 1 else ''}: {step}"
 

@@ -26,9 +26,12 @@ def of_failures(errors: Sequence[LMStudioError]) -> list[Finding]:
         f"after {policy.minimum_calls} such requests in {policy.window / 1000:.0f} s the circuit breaker opens "
         f"for {policy.open_for / 1000:.0f} s"
     )
-    first = counted[0]
-    cause = f"the first failure was {first.code} ({code_of(first)})"
-    return [found("breaker-would-open", "breaker", what), found("root-cause", "breaker", cause)]
+    findings = [found("breaker-would-open", "breaker", what)]
+    if len(counted) > 1:
+        first = counted[0]
+        cause = f"the first of {len(counted)} failures was {first.code} ({code_of(first)})"
+        findings.append(found("root-cause", "breaker", cause))
+    return findings
 
 
 def of_hosts(hosts: Sequence[HostStatus]) -> list[Finding]:

@@ -71,7 +71,7 @@ _SERVER: Final[dict[str, Rule]] = {
         "problem", (1, 3, 13), "It accepts connections and does not answer.", f"Restart LM Studio's server. {_LOG}"
     ),
     "connection-lost": Rule("problem", (3, 13), "Answers are lost or arrive in part.", f"{_NETWORK} {_LOG}"),
-    "server-error": Rule("problem", (13, 12), "The server itself fails.", _LOG),
+    "server-error": Rule("problem", (12, 13), "The server itself fails.", _LOG),
     "server-redirects": Rule("problem", (2,), "Redirects are not followed: they could carry a token away."),
     "url-wrong-path": Rule("problem", (2,), "LM Studio answers a wrong path with a 200 that looks like success."),
     "not-an-api": Rule("problem", (2, 1), "Every request fails, or is answered with a page.", _URL),
@@ -127,7 +127,7 @@ _MODELS: Final[dict[str, Rule]] = {
     "model-other-answered": Rule("warning", (5,), "LM Studio takes the loaded model where it does not know the id."),
     "model-cannot-chat": Rule("problem", (5,), "It makes vectors, not answers.", "Name a chat model with --model."),
     "model-loading": Rule("warning", (4,), "Until then requests wait or fail.", "Wait until it is loaded."),
-    "model-load-failed": Rule("problem", (6, 13), "Without it no request is answered.", _RELOAD),
+    "model-load-failed": Rule("problem", (6, 12, 13), "Without it no request is answered.", _RELOAD),
     "memory-short": Rule(
         "problem",
         (17, 16),
@@ -137,9 +137,9 @@ _MODELS: Final[dict[str, Rule]] = {
     "memory-tight": Rule(
         "hint", (17,), "A model that is swapped to disk answers a hundred times slower.", "Close other programs."
     ),
-    "model-unloaded": Rule("problem", (6, 13), "It went away while it was asked.", _RELOAD),
-    "model-crashed": Rule("problem", (6, 13), "It answers nothing until it is loaded again.", _RELOAD),
-    "engine-failed": Rule("problem", (6, 13), "The model is loaded, its engine does not work.", _RELOAD),
+    "model-unloaded": Rule("problem", (6, 12, 13), "It went away while it was asked.", _RELOAD),
+    "model-crashed": Rule("problem", (6, 12, 13), "It answers nothing until it is loaded again.", _RELOAD),
+    "engine-failed": Rule("problem", (6, 12, 13), "The model is loaded, its engine does not work.", _RELOAD),
     "context-too-small": Rule(
         "problem", (15,), "The model was loaded with less context than a few sentences take.", ""
     ),
@@ -158,7 +158,7 @@ _TRIALS: Final[dict[str, Rule]] = {
     ),
     "no-answer-in-time": Rule(
         "problem",
-        (13, 16, 17),
+        (12, 13, 16, 17),
         "It took longer than this check waits; your requests have limits, too.",
         f"Wait longer with --timeout, or take a smaller model. {_LOG}",
     ),
@@ -166,7 +166,7 @@ _TRIALS: Final[dict[str, Rule]] = {
         "problem", (2, 13), "What came is no answer.", f"Is there a proxy in front of LM Studio? {_LOG}"
     ),
     "answer-empty": Rule("problem", (6,), "It succeeds and says nothing.", f"Check its prompt template. {_RELOAD}"),
-    "request-refused": Rule("problem", (13,), "The server takes no requests of this kind.", _LOG),
+    "request-refused": Rule("problem", (12, 13), "The server takes no requests of this kind.", _LOG),
     "stream-works": Rule("ok"),
     "stream-broken": Rule("problem", (13, 3), "Answers end in the middle.", f"{_LOG} {_NETWORK}"),
     "stream-stalled": Rule(
@@ -207,7 +207,7 @@ _TRIALS: Final[dict[str, Rule]] = {
     "structured-works": Rule("ok"),
     "structured-not-kept": Rule(
         "hint",
-        (7,),
+        (),
         "Typed answers of this model must be checked, and asked for again.",
         "Use reask=1, simplify the type, or take a model whose engine keeps to schemas (GGUF does).",
     ),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import os
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, TypeAlias
@@ -155,6 +156,7 @@ class _Examination:
         """Looks at it, and tells."""
         model_id = await self._examine(ports, fix=fix, quick=quick)
         token = self._host.api_token
+        self._findings = [_named(model_id, one) for one in self._findings]
         return HostReport(
             name=self._host.name,
             url=self._host.url,
@@ -284,6 +286,13 @@ def _error_of(seen: StreamSeen) -> LMStudioError | None:
     if seen.failure is not None or (seen.is_stream and not seen.done and seen.finish_reason is None):
         return StreamInterruptedError("the stream broke off")
     return None
+
+
+def _named(model_id: str, finding: Finding) -> Finding:
+    """The finding with the model's name in the commands."""
+    if not model_id or "MODEL" not in finding.do:
+        return finding
+    return msgspec.structs.replace(finding, do=re.sub(r"\bMODEL\b", lambda _: model_id, finding.do))
 
 
 def _without(token: str | None, finding: Finding) -> Finding:

@@ -28,12 +28,15 @@ class Choice(NamedTuple):
     loadable: bool = False
     """Whether the server can be had to load it."""
 
+    copy: str = ""
+    """The copy that was named, if one was."""
+
     @property
     def model_id(self) -> str:
         """What to ask for."""
         if self.model is None:
             return ""
-        return self.model.instances[0].id if self.model.instances else self.model.key
+        return self.copy or (self.model.instances[0].id if self.model.instances else self.model.key)
 
 
 def chosen(
@@ -70,7 +73,8 @@ def chosen(
     if model.loaded is False:
         told = _not_loaded(model, asked, able, on_request, can_load=can_load)
         return Choice([told], model, ready=False, loadable=can_load or model.key in on_request)
-    return Choice(_ready(model, slots), model, ready=True)
+    copy = next((one.id for one in model.instances if one.id == asked), "")
+    return Choice(_ready(model, slots), model, ready=True, copy=copy)
 
 
 def _not_loaded(
@@ -103,7 +107,9 @@ def _ready(model: ModelDetails, slots: int | None) -> list[Finding]:
     told = [
         "loaded" if model.loaded else "",
         f"context {context}" + (f" of {most}" if most and most != context else "") if context else "",
-        f"{parallel} request{'s' if parallel != 1 else ''} at once" if parallel else f"NeuroRoute sends {slots or DEFAULT_SLOTS} at once",
+        f"{parallel} request{'s' if parallel != 1 else ''} at once"
+        if parallel
+        else f"NeuroRoute sends {slots or DEFAULT_SLOTS} at once",
     ]
     findings = [found("model-ready", "models", f"{model.key}: {', '.join(filter(None, told)) or 'listed'}")]
     if parallel and slots and slots > parallel:

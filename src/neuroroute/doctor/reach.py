@@ -155,7 +155,7 @@ def _localhost_trap(door: Door) -> Finding | None:
     opened = [one.address for one in door.tries if one.failure is None]
     if not closed or not opened or door.tries[0].failure is None:
         return None
-    what = f"{door.host} means {closed[0]} first, where nothing listens; {opened[0]} answers"
+    what = f"{door.host} means {closed[0]} first, where nobody answers; {opened[0]} does"
     return found("localhost-trap", "server", what, do=f"Write {opened[0]} instead of {door.host} for other clients.")
 
 
