@@ -183,6 +183,15 @@ async def test_ollama_is_known_as_such():
     assert report.healthy
 
 
+async def test_what_a_server_calls_itself_harms_nothing():
+    """Whatever bytes stand in its headers, the report is Unicode text."""
+    page = b"HTTP/1.1 200 OK\r\nServer: caf\xe9\r\nContent-Length: 2\r\nConnection: close\r\n\r\nhi"
+    async with speaks(page) as port:
+        report = await examined(f"127.0.0.1:{port}")
+    assert report.first.code == "not-an-api"
+    assert msgspec.json.encode(report)
+
+
 async def test_what_speaks_no_http():
     """A mail or SSH server is none of ours."""
     async with speaks(b"SSH-2.0-OpenSSH_9.6\r\n") as port:

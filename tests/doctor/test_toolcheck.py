@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from neuroroute import tool as make_tool
 from neuroroute.doctor import check_tools
 
 SECRET = "canary-of-the-definitions"
@@ -65,6 +66,27 @@ def test_what_belongs_to_all_of_them():
     assert twice[0].what == "tools[1].function.name is that of tools[0]"
     many = check_tools([tool(name=f"tool_{number}") for number in range(17)])
     assert [one.code for one in many] == ["tools-too-many"]
+
+
+def test_what_cannot_be_sent_or_is_bottomless():
+    """Values that JSON cannot say, and schemas that go down without an end, are findings and no exceptions."""
+    assert [one.code for one in check_tools([tool(extra=object())])] == ["tool-malformed"]
+    bottomless = schema()
+    bottomless["properties"]["city"] = bottomless
+    assert [one.code for one in check_tools([tool(parameters=bottomless)])] == ["tool-malformed"]
+    assert "tool-too-complex" in [one.code for one in check_tools([tool(parameters=nested(400))])]
+
+
+def test_our_own_tools_are_taken():
+    """Functions with @tool and definitions of ours are checked as what would be sent."""
+
+    @make_tool
+    def add(a: int) -> int:
+        """Adds."""
+        return a
+
+    assert check_tools([add]) == check_tools([add.definition])
+    assert [one.code for one in check_tools([add])] == ["tools-good", "tool-undescribed"]
 
 
 def test_good_ones_are_good():

@@ -159,7 +159,7 @@ def _in_json(file: Path) -> list[object]:
         read: Any = msgspec.json.decode(file.read_bytes())
     except OSError as error:
         raise ConfigurationError(f"{file} cannot be read: {error.strerror or error}") from error
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         # msgspec's own words show nothing of the file but a position.
         raise ConfigurationError(f"{file} is no JSON: {error}", hint="Mend it; a comma too many is common.") from error
     if is_mapping(read) and "tools" in read:

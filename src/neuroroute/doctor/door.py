@@ -98,6 +98,11 @@ class Door(msgspec.Struct, frozen=True, kw_only=True):
         return port_of(self.url)
 
     @property
+    def at(self) -> str:
+        """Name and port, for a sentence."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @property
     def is_local(self) -> bool:
         """Whether it is this machine, by a loopback address."""
         return any(one.address.startswith("127.") or one.address == "::1" for one in self.tries)

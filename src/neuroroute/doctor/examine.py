@@ -296,9 +296,9 @@ def _named(model_id: str, finding: Finding) -> Finding:
 
 
 def _without(token: str | None, finding: Finding) -> Finding:
-    """The finding with the token, or the secret half of it, taken out: a server may say it again."""
+    """The finding as Unicode text, with the token and the secret half of it taken out: a server may say anything."""
     secrets: list[Any] = [token, token.partition(":")[2]] if token else []
-    what, do = finding.what, finding.do
+    what, do = (text.encode("utf-8", "replace").decode() for text in (finding.what, finding.do))
     for secret in secrets:
         if secret and len(secret) > 3:
             what, do = what.replace(secret, "***"), do.replace(secret, "***")

@@ -33,7 +33,7 @@ def reached(door: Door, *, token: bool, environ: Mapping[str, str]) -> list[Find
 
 
 def _not_there(door: Door) -> Finding | None:
-    at = f"{door.host}:{door.port}"
+    at = door.at
     if not door.known:
         return found("server-host-unknown", "server", f"the name {door.host!r} has no address")
     if door.opened:
@@ -58,7 +58,7 @@ def _not_there(door: Door) -> Finding | None:
 
 def _not_spoken(door: Door) -> Finding | None:
     """The server and we do not speak the same protocol, or it does not speak at all."""
-    at, page, other = f"{door.host}:{door.port}", door.pages["/v1/models"], door.other_scheme
+    at, page, other = door.at, door.pages["/v1/models"], door.other_scheme
     https = door.url.startswith("https:")
     if https and page.failure == "untrusted":
         return found("tls-untrusted", "server", f"the certificate of {at} is not trusted")
@@ -98,7 +98,7 @@ def _not_allowed(door: Door, *, token: bool) -> Finding | None:
 
 
 def _not_an_api(door: Door) -> Finding | None:
-    at, page = f"{door.host}:{door.port}", door.pages["/v1/models"]
+    at, page = door.at, door.pages["/v1/models"]
     if listed(door.pages):
         return None
     path = urlsplit(door.url).path
@@ -121,7 +121,7 @@ def _not_an_api(door: Door) -> Finding | None:
 
 
 def _reachable(door: Door) -> Finding:
-    name, at = who(door.pages), f"{door.host}:{door.port}"
+    name, at = who(door.pages), door.at
     ms = min((one.ms for one in door.pages.values() if one.status), default=0.0)
     what = f"{name} answers at {at} in {ms:.0f} ms"
     if name == "LM Studio":
@@ -132,7 +132,7 @@ def _reachable(door: Door) -> Finding:
 def _losses(door: Door) -> list[Finding]:
     """Pages that did not come, beside others that did."""
     failures = {one.failure for one in (*door.pages.values(), *door.posts.values())} - {None}
-    at = f"{door.host}:{door.port}"
+    at = door.at
     if "slow" in failures:
         return [_too_slow(door)]
     if "timeout" in failures:
@@ -160,7 +160,7 @@ def _localhost_trap(door: Door) -> Finding | None:
 
 
 def _too_slow(door: Door) -> Finding:
-    what = f"what {door.host}:{door.port} answers comes too slowly to be read"
+    what = f"what {door.at} answers comes too slowly to be read"
     return found("network-slow", "server", what, level="problem")
 
 

@@ -10,7 +10,8 @@ import msgspec
 from neuroroute.doctor.findings import Finding, found
 from neuroroute.jsontypes import is_array, is_mapping, is_text
 from neuroroute.schemas.checks import check_of
-from neuroroute.tools.definitions import NAME_RULE, is_tool_name
+from neuroroute.tools.definitions import NAME_RULE, ToolDefinition, is_tool_name
+from neuroroute.tools.functions import Tool
 
 _MOST_TOOLS: Final = 16
 _MOST_PARAMETERS: Final = 10
@@ -19,6 +20,8 @@ _MOST_BYTES: Final = 16_000
 """Of all together: about four thousand tokens."""
 _MOST_BYTES_EACH: Final = 6_000
 _SHOWN: Final = 4
+_DEEPEST: Final = 16
+"""Below that nobody looks: it is far too deep already."""
 
 _COMBINED: Final = ("oneOf", "allOf", "not", "if", "patternProperties")
 """What small models seldom get right."""
@@ -29,8 +32,9 @@ def check_tools(definitions: Sequence[object]) -> list[Finding]:
     """What is wrong with tool definitions in the form of OpenAI's ``tools``.
 
     Args:
-        definitions: as they would be sent.
+        definitions: as they would be sent; ``@tool`` functions and definitions of ours are taken, too.
     """
+    definitions = [_plain(one) for one in definitions]
     findings: list[Finding] = []
     for at, definition in enumerate(definitions):
         name = _name(definition)
@@ -45,6 +49,11 @@ def check_tools(definitions: Sequence[object]) -> list[Finding]:
     return findings
 
 
+def _plain(definition: object) -> object:
+    definition = definition.definition if isinstance(definition, Tool) else definition
+    return msgspec.json.decode(definition.wire) if isinstance(definition, ToolDefinition) else definition
+
+
 def _name(definition: object) -> str:
     function = definition.get("function") if is_mapping(definition) else None
     name = function.get("name") if is_mapping(function) else None
@@ -55,6 +64,8 @@ def _of_one(definition: object, at: str) -> Iterator[Finding]:
     function = definition.get("function") if is_mapping(definition) else None
     if not is_mapping(definition):
         yield _malformed(f"{at} is no object")
+    elif _size(definition) is None:
+        yield _malformed(f"{at} cannot be written as JSON")
     elif not is_mapping(function):
         bare = "function" not in definition and "name" in definition
         yield _malformed(f'{at} has no "function"' + (": its fields stand outside of one" if bare else " object"))
@@ -123,11 +134,19 @@ def _of_all(definitions: Sequence[object]) -> Iterator[Finding]:
             yield found("tool-name-twice", "tools file", what)
     if len(definitions) > _MOST_TOOLS:
         yield found("tools-too-many", "tools file", f"{len(definitions)} tools; {_MOST_TOOLS} are many at once")
-    sizes = [len(msgspec.json.encode(one)) for one in definitions]
+    sizes = [_size(one) or 0 for one in definitions]
     large = [f"tools[{at}]" for at, size in enumerate(sizes) if size > _MOST_BYTES_EACH]
     if large or sum(sizes) > _MOST_BYTES:
         what = f"the definitions have {sum(sizes)} bytes, about {sum(sizes) // 4} tokens"
         yield found("tools-too-large", "tools file", what + (f"; the largest: {_some(large)}" if large else ""))
+
+
+def _size(definition: object) -> int | None:
+    """In bytes, as it is sent; None: it cannot be."""
+    try:
+        return len(msgspec.json.encode(definition))
+    except (TypeError, ValueError, RecursionError):
+        return None
 
 
 def _malformed(what: str) -> Finding:
@@ -144,21 +163,23 @@ def _wrong_place(schema: Mapping[Any, Any]) -> str | None:
     return None
 
 
-def _places(schema: Mapping[Any, Any], at: str) -> Iterator[tuple[str, Mapping[Any, Any]]]:
+def _places(schema: Mapping[Any, Any], at: str, levels: int = _DEEPEST) -> Iterator[tuple[str, Mapping[Any, Any]]]:
     """Every schema inside of a schema, and itself, by their paths."""
     yield at, schema
+    if not levels:
+        return
     for group in ("properties", "$defs", "definitions"):
         inner = schema.get(group)
         for name, part in inner.items() if is_mapping(inner) else ():
             if is_mapping(part):
-                yield from _places(part, f"{at}.{group}.{name}")
+                yield from _places(part, f"{at}.{group}.{name}", levels - 1)
     if is_mapping(items := schema.get("items")):
-        yield from _places(items, f"{at}.items")
+        yield from _places(items, f"{at}.items", levels - 1)
     for word in ("anyOf", "oneOf", "allOf"):
         several = schema.get(word)
         for number, part in enumerate(several) if is_array(several) else ():
             if is_mapping(part):
-                yield from _places(part, f"{at}.{word}[{number}]")
+                yield from _places(part, f"{at}.{word}[{number}]", levels - 1)
 
 
 def _arguments(schema: Mapping[Any, Any], at: str) -> Iterator[tuple[str, Mapping[Any, Any]]]:

@@ -19,6 +19,8 @@ from neuroroute.jsontypes import is_array, is_mapping
 from neuroroute.wire.failures import UNDECODABLE, failure, failure_in_success
 from neuroroute.wire.sse import SSEParser
 
+_MOST_BYTES = 4 << 20
+
 
 class StreamSeen(msgspec.Struct, kw_only=True):
     """What was seen of a stream; times are milliseconds since the request."""
@@ -68,6 +70,14 @@ class StreamSeen(msgspec.Struct, kw_only=True):
                 self.last_delta_ms = ms
 
 
+async def _body(response: aiohttp.ClientResponse) -> bytes:
+    """A body that is no stream; of one without an end, what is enough to judge it."""
+    read = b""
+    while len(read) < _MOST_BYTES and (more := await response.content.readany()):
+        read += more
+    return read
+
+
 def _count(value: Any) -> int | None:
     return value if type(value) is int and value > 0 else None
 
@@ -114,10 +124,10 @@ async def stream_seen(host: HostSettings, token: str | None, body: dict[str, Any
 
 async def _read(response: aiohttp.ClientResponse, seen: StreamSeen, now: Any) -> None:
     if response.status >= 300:
-        raise failure(response.status, await response.read(), response.headers)
+        raise failure(response.status, await _body(response), response.headers)
     seen.is_stream = response.headers.get("Content-Type", "").lower().startswith("text/event-stream")
     if not seen.is_stream:
-        body = await response.read()
+        body = await _body(response)
         found: Any = None
         with contextlib.suppress(*UNDECODABLE):
             found = msgspec.json.decode(body)
