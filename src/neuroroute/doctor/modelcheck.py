@@ -143,7 +143,7 @@ def apis(source: ListingSource, *, lm_studio: bool, more: Sequence[str]) -> list
     """
     native = {"v1": ["/api/v1", "/api/v0"], "v0": ["/api/v0"], "openai": []}[source]
     there = ", ".join(["/v1", *native, *more])
-    version = {"v1": "0.4 or later", "v0": "0.3.6 to 0.3", "openai": "older than 0.3.6"}[source]
+    version = {"v1": "0.4 or later", "v0": "0.3.6 or a later 0.3", "openai": "older than 0.3.6"}[source]
     if not lm_studio:
         return [found("apis", "apis", there)]
     findings = [found("apis", "apis", f"{there} (LM Studio {version})")]
