@@ -11,7 +11,7 @@
 
 from neuroroute.doctor.breakers import of_hosts as examine_breakers
 from neuroroute.doctor.codes import RULES, SOLUTIONS
-from neuroroute.doctor.examine import Limits, examine
+from neuroroute.doctor.examination import Limits, examine
 from neuroroute.doctor.findings import Finding, HostReport, Phases, Report
 from neuroroute.doctor.toolcheck import check_tools
 

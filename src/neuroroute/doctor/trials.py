@@ -40,7 +40,7 @@ _QUESTION: Final = "What is the weather in Paris now?"
 
 _READING: Final = " ".join(
     f"Room {number} of the house has {number + 2} windows, a door to the garden and a table for {number + 3} guests."
-    for number in range(1, 6)
+    for number in range(1, 5)
 )
 """Enough to read for its speed to be measured; it fits into the smallest context that models are loaded with."""
 
@@ -62,7 +62,7 @@ def stream_request(model: str) -> dict[str, Any]:
         "messages": [{"role": "user", "content": question}],
         "stream": True,
         "stream_options": {"include_usage": True},
-        "max_tokens": 48,
+        "max_tokens": 32,
         "temperature": 0,
     }
 

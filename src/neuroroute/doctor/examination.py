@@ -74,7 +74,7 @@ async def examine(
     limits: Limits | None = None,
     ports: Sequence[int] = USUAL_PORTS,
     environ: Mapping[str, str] | None = None,
-    machine: Callable[[], Machine] = this_machine,
+    machine: Callable[[], Machine] | None = None,
     on_step: OnStep | None = None,
 ) -> Report:
     """Looks at servers, and tells what is wrong, why it matters and what to do.
@@ -109,7 +109,7 @@ async def examine(
             limits or Limits(),
             environ,
             _steps(on_step, host.name if len(settings.hosts) > 1 else ""),
-            machine,
+            machine or this_machine,
         )
         host_reports.append(await one.report(ports, fix=fix, quick=quick))
     of_tools = check_tools(tools) if tools else []
