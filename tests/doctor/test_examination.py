@@ -12,13 +12,13 @@ from neuroroute.doctor import RULES, Limits, examine
 from neuroroute.doctor.machine import Machine
 from neuroroute.errors import ConfigurationError
 from neuroroute.hostlist import HostSettings
-from neuroroute.simulator import CATALOGUE, PROFILES, Answer, ChaosProxy, FaultPlan, SimulatedModel, Simulator
+from neuroroute.simulator import CATALOGUE, PROFILES, Answer, ChaosProxy, Fail, FaultPlan, SimulatedModel, Simulator
 from neuroroute.simulator.vocabulary import WORDS
 
 IDLE = Machine(cores=8, load=0.1, memory_total=32_000_000_000, memory_available=30_000_000_000)
 
 
-async def examined(url, *, page=0.3, answer=0.3, **more):
+async def examined(url, *, page=3.0, answer=5.0, **more):
     more = {"environ": {}, "ports": (), "machine": lambda: IDLE, **more}
     return await examine(url, limits=Limits(page=page, answer=answer, load=2.0), **more)
 
@@ -48,6 +48,7 @@ async def test_a_healthy_server_has_nothing(profile):
         simulator.script(able)
         report = await examined(simulator.url)
     assert codes(echoing, "problem", "warning") == []
+    assert {"tools-not-called", "structured-not-kept"} <= {*codes(echoing, "hint")}
     assert codes(report, "problem", "warning", "skipped") == []
     assert codes(report, "hint") == ([] if "v1" in simulator.surfaces else ["server-old"])
     assert report.healthy
@@ -113,6 +114,9 @@ _FAULTS = {
     "whole:hang:10": "no-answer-in-time",
 }
 
+_SILENT = ("server-hangs", "network-slow", "no-answer-in-time", "stream-stalled")
+"""What is found by waiting."""
+
 _CASES = {
     "unknown_model": "model-not-found",
     "unknown_model_pretty": "model-not-found",
@@ -165,8 +169,9 @@ async def faulty(word):
 async def test_each_fault_has_its_diagnosis(word):
     """A fault is one problem, of the right code; what can be lived with is none."""
     expected = _FAULTS[word]
+    limits = {"page": 0.3, "answer": 0.3} if expected in _SILENT else {}
     async with faulty(word) as server:
-        report = await examined(server.url)
+        report = await examined(server.url, **limits)
     problems = dict.fromkeys(codes(report, "problem"))
     assert [*problems] == ([expected] if expected else [])
     if word.startswith("stream:no_"):
@@ -297,6 +302,20 @@ async def test_an_answer_of_reasoning_alone(lmstudio):
     assert "answer-all-reasoning" in codes(report, "hint")
 
 
+async def test_another_model_that_answers(lmstudio):
+    """Where another model answers than the one that was asked, that is a warning."""
+    lmstudio.script(lambda request: Answer("hello", model="another"))
+    assert "model-other-answered" in codes(await examined(lmstudio.url), "warning")
+
+
+async def test_a_whole_answer_where_a_stream_was_asked_for(lmstudio):
+    """A server that streams nothing is told of; that is a hint."""
+    body = b'{"choices":[{"index":0,"message":{"role":"assistant","content":"hi"},"finish_reason":"stop"}]}'
+    lmstudio.answer("hello", path="/v1/chat/completions")
+    lmstudio.fail(Fail(200, body), path="/v1/chat/completions")
+    assert "stream-not-streamed" in codes(await examined(lmstudio.url), "hint")
+
+
 # ── Tokens, several hosts, callers ───────────────────────────────────────────────────────────────────────────────────
 
 TOKEN = "sk-lm-canary:verysecretkey"
@@ -349,7 +368,7 @@ async def test_settings_that_cannot_be_used_raise():
 async def test_leaving_leaves_nothing_open(lmstudio):
     """Cancelled in the middle, it closes its connections."""
     lmstudio.answer(Answer("slow", delay=5))
-    task = asyncio.ensure_future(examined(lmstudio.url, answer=5.0))
+    task = asyncio.ensure_future(examined(lmstudio.url, answer=9.0))
     await lmstudio.wait_for_requests(8)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):

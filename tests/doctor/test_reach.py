@@ -163,7 +163,7 @@ async def speaks(words):
 
 
 async def examined(url, **more):
-    return await examine(url, environ={}, limits=Limits(page=0.5, answer=0.5), quick=True, **{"ports": (), **more})
+    return await examine(url, environ={}, limits=Limits(page=3.0, answer=3.0), quick=True, **{"ports": (), **more})
 
 
 async def test_a_web_server_is_known_as_one(lmstudio):

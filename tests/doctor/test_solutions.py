@@ -16,7 +16,7 @@ TIGHT = Machine(cores=2, load=9.0, memory_total=16_000_000_000, memory_available
 
 
 async def examined(url, **more):
-    more = {"environ": {}, "ports": (), "limits": Limits(page=0.3, answer=1.0), **more}
+    more = {"environ": {}, "ports": (), "limits": Limits(page=3.0, answer=5.0), **more}
     return await examine(url, **more)
 
 
@@ -106,12 +106,12 @@ async def long_answers(lmstudio):
 
 async def long_prompts(lmstudio):
     streamed(lmstudio, delay=1.6)
-    return await examined(lmstudio.url, limits=Limits(page=0.3, answer=5.0))
+    return await examined(lmstudio.url)
 
 
 async def slow_model(lmstudio):
     streamed(lmstudio, delay_between=0.17)
-    return await examined(lmstudio.url, limits=Limits(page=0.3, answer=5.0))
+    return await examined(lmstudio.url)
 
 
 async def small_machine(lmstudio):
