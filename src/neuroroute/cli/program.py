@@ -13,6 +13,7 @@ from neuroroute.cli.benchcommand import bench
 from neuroroute.cli.choice import Engine
 from neuroroute.cli.command import EPILOG, URL_HELP, Command, F, completed_by, who
 from neuroroute.cli.completioncommand import completion
+from neuroroute.cli.doctorcommand import doctor
 from neuroroute.cli.environment import VARIABLES
 from neuroroute.cli.exits import FAILED, MEANINGS
 from neuroroute.cli.modelcommands import models
@@ -169,6 +170,7 @@ def chat(
 program.add_command(models)
 program.add_command(bench)
 program.add_command(completion)
+program.add_command(doctor)
 
 
 @program.command(epilog=EPILOG)

@@ -129,3 +129,12 @@ class ModelBar(_Bar):
             self._time(f"{what} ...")
         else:
             self._bytes(what, step.total_bytes)
+
+
+class StepLine(_Bar):
+    """Called with what is looked at next; on a terminal only, one line that goes away."""
+
+    def __call__(self, what: str) -> None:
+        """Shows it."""
+        if self._drawn:
+            self._time(printable(what))

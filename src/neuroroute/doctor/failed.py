@@ -1,0 +1,91 @@
+"""PURE: what a failed request says of the server, the model, or the way between."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from neuroroute.doctor.codes import Check
+from neuroroute.doctor.findings import Finding, found
+from neuroroute.errors import (
+    ConfigurationError,
+    LMStudioError,
+    MalformedResponseError,
+    ModelAuthenticationError,
+    ModelContextLengthError,
+    ModelEmptyResponseError,
+    ModelInvalidRequestError,
+    ModelNotFoundError,
+    ModelQuotaExceededError,
+    ModelRateLimitedError,
+    ModelTimeoutError,
+    ModelUnavailableError,
+    NetworkError,
+    StreamInterruptedError,
+    StructuredOutputError,
+)
+
+_KINDS: Final[tuple[tuple[type[LMStudioError], str], ...]] = (
+    (ModelAuthenticationError, "token-refused"),
+    (ModelNotFoundError, "model-not-found"),
+    (ModelContextLengthError, "context-too-small"),
+    (ModelTimeoutError, "no-answer-in-time"),
+    (ModelRateLimitedError, "rate-limited"),
+    (ModelQuotaExceededError, "quota-exceeded"),
+    (ModelEmptyResponseError, "answer-empty"),
+    (StructuredOutputError, "structured-not-kept"),
+    (StreamInterruptedError, "stream-broken"),
+    (MalformedResponseError, "answer-malformed"),
+    (NetworkError, "connection-lost"),
+    (ConfigurationError, "url-wrong-path"),
+    (ModelInvalidRequestError, "request-refused"),
+    (ModelUnavailableError, "server-error"),
+)
+
+_REASONS: Final = {
+    "no_models": "model-not-loaded",
+    "load_failed": "model-load-failed",
+    "loading": "model-loading",
+    "unloaded": "model-unloaded",
+    "crashed": "model-crashed",
+    "engine": "engine-failed",
+}
+
+_MOST = 160
+
+
+def code_of(error: LMStudioError, *, token: bool = True) -> str:
+    """The code of the finding for an error.
+
+    Args:
+        error: how a request failed.
+        token: whether a token was sent.
+    """
+    if isinstance(error, ModelAuthenticationError) and not token:
+        return "token-required"
+    if isinstance(error, ModelUnavailableError) and error.reason is not None:
+        if error.reason == "load_failed" and ("insufficient" in error.message or "memory" in error.message.lower()):
+            return "memory-short"
+        return _REASONS[error.reason]
+    return next((code for kind, code in _KINDS if isinstance(error, kind)), "server-error")
+
+
+def of_error(error: LMStudioError, check: Check, *, token: bool) -> Finding:
+    """The finding for an error that a trial met, in the server's words where they say more than ours.
+
+    Args:
+        error: how the trial failed.
+        check: which trial.
+        token: whether a token was sent; its refusal is told in no words of the server's, which may show a part of it.
+    """
+    code = code_of(error, token=token)
+    if isinstance(error, ModelAuthenticationError):
+        return found(code, check, f"the server refused the request ({error.status or 'no status'})")
+    what = " ".join(error.message.split()).rstrip(".")
+    what = what if len(what) <= _MOST else f"{what[: _MOST - 1]}…"
+    do = {
+        "model-not-found": "`neuroroute models` lists those it has.",
+        "model-not-loaded": "Load one: `lms load MODEL`, or --fix.",
+        "context-too-small": "`lms load MODEL --context-length 8192`, or in LM Studio when you load it.",
+        "url-wrong-path": "Does --url lead to LM Studio itself? It is mostly http://localhost:1234/v1.",
+    }.get(code)
+    return found(code, check, what, do=do)
