@@ -103,7 +103,10 @@ class Awaited:
 async def awaited(event: Event) -> None: ...
 
 
-@pytest.mark.parametrize("wrong", [awaited, Awaited(), LoggingObserver, "print", 5], ids=repr)
+WRONG = {"awaited": awaited, "to be awaited": Awaited(), "a class": LoggingObserver, "a text": "print", "a number": 5}
+
+
+@pytest.mark.parametrize("wrong", WRONG.values(), ids=WRONG)
 def test_what_cannot_be_told_is_refused(wrong: Any) -> None:
     """A class, or what must be awaited, would be told nothing: it is refused where it is given."""
     with pytest.raises(ModelInvalidRequestError, match="observers must be a list of functions, none async"):
