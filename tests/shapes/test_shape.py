@@ -316,7 +316,7 @@ def test_inlining_is_bounded() -> None:
         ({"$ref": "https://example.invalid/schema.json"}, "references out of the schema are not followed"),
         ({"$ref": "file:///etc/passwd"}, "references out of the schema are not followed"),
         ({"type": "object", "properties": {"a": {"$ref": "#/$defs/missing"}}}, "missing"),
-        (reduce(lambda inner, _: {"items": inner}, range(400), {"type": "null"}), "recursion"),
+        (reduce(lambda inner, _: {"items": inner}, range(400), {"type": "null"}), "(?i)recursion"),
         ({"type": "json_schema"}, "json_schema.schema is not there"),
         ({"type": "json_schema", "json_schema": {"schema": "x"}}, "json_schema.schema is not there"),
         ({"type": "json_schema", "json_schema": {"schema": {}}}, "json_schema.schema is no JSON schema"),

@@ -55,7 +55,6 @@ SAME: dict[str, Any] = {
     "hedge_after_ms": 5,
     "continue_stream": True,
     "on_overflow": "trim",
-    "on_progress": print,
     "strict_model": True,
     "ttl": 5,
 }
@@ -78,7 +77,16 @@ def made(prompt: str = "hi", *, streaming: bool = False, **options: Any) -> Chat
 
 def test_every_option_is_placed() -> None:
     """Each option changes the answer, or the way to it, or becomes part of the request or is done with here."""
-    here = {*MADE_OF_IT, "tool_choice", "function_call", "reask", "previous", "merge_roles", "cache_mode"}
+    here = {
+        *MADE_OF_IT,
+        "tool_choice",
+        "function_call",
+        "reask",
+        "previous",
+        "merge_roles",
+        "cache_mode",
+        "on_progress",
+    }
     assert {name for name, concern in CONCERNS.items() if concern == "answer"} == {*OTHER}
     assert {name for name, concern in CONCERNS.items() if concern == "way"} == {*SAME}
     assert {name for name, concern in CONCERNS.items() if concern == "here"} == here

@@ -72,7 +72,7 @@ async def examine(
     fix: bool = False,
     quick: bool = False,
     limits: Limits | None = None,
-    ports: Sequence[int] = USUAL_PORTS,
+    ports: Sequence[int] | None = None,
     environ: Mapping[str, str] | None = None,
     machine: Callable[[], Machine] | None = None,
     on_step: OnStep | None = None,
@@ -90,7 +90,7 @@ async def examine(
         fix: whether a model that is not loaded may be.
         quick: whether to ask no model anything.
         limits: how long each check may take.
-        ports: where to look for a server that is not where it should be.
+        ports: where to look for a server that is not where it should be. Default: 1234, 11434 and 8080.
         environ: the environment. Default: this process's.
         machine: for tests; looks at the machine.
         on_step: is told what is looked at next.
@@ -111,7 +111,7 @@ async def examine(
             _steps(on_step, host.name if len(settings.hosts) > 1 else ""),
             machine or this_machine,
         )
-        host_reports.append(await one.report(ports, fix=fix, quick=quick))
+        host_reports.append(await one.report(USUAL_PORTS if ports is None else ports, fix=fix, quick=quick))
     of_tools = check_tools(tools) if tools else []
     return Report(hosts=tuple(host_reports), tools=tuple(of_tools))
 
