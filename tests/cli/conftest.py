@@ -17,7 +17,7 @@ from click.testing import CliRunner
 from neuroroute.cli.program import program
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from click.testing import Result
 
@@ -72,11 +72,12 @@ def run_here(environment: dict[str, str]) -> Callable[..., Result]:
 
 @pytest.fixture
 def on_terminal(environment: dict[str, str]) -> Iterator[Callable[..., Terminal]]:
-    """Starts the program, or a script of Python, on a terminal of 24 lines."""
+    """Starts the program, a script of Python, or another command, on a terminal of 24 lines."""
     opened: list[Terminal] = []
 
-    def start(*arguments: str, script: str = "") -> Terminal:
-        opened.append(Terminal([sys.executable, "-c", script] if script else [*PROGRAM, *arguments], environment))
+    def start(*arguments: str, script: str = "", command: Sequence[str] = (), **more: str) -> Terminal:
+        started = [sys.executable, "-c", script] if script else [*command] or [*PROGRAM, *arguments]
+        opened.append(Terminal(started, environment | more))
         return opened[-1]
 
     yield start

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import socket
-import subprocess
 import sys
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from click.shell_completion import ShellComplete
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from click.testing import Result
+
+BASH = shutil.which("bash")
 
 
 def offered(line: str) -> list[str]:
@@ -86,36 +89,38 @@ def test_a_host_that_is_silent_keeps_nobody_waiting(lmstudio: Simulator) -> None
     assert time.monotonic() - began < 2
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="needs a bash of 4.4 or later")
-def test_a_real_bash_completes(environment: dict[str, str], tmp_path: Path) -> None:
-    """A bash that has taken the script asks the program, and has its answers."""
+@pytest.mark.skipif(BASH is None or sys.platform == "win32", reason="needs a bash of 4.4 or later")
+@pytest.mark.parametrize(
+    ("typed", "whole"),
+    [
+        ("bench --model qw", "bench --model qwen3-8b"),
+        ("simulate --fault crash_n", "simulate --fault crash_null"),
+        ("simulate --fault stream:cu", "simulate --fault stream:cut"),
+        ("ask --url URL --model qw", "ask --url URL --model qwen3-8b"),
+        ("ask --url=URL --model=qw", "ask --url=URL --model=qwen3-8b"),
+        ("ask --url URL 'two words' --model llama3:", "ask --url URL 'two words' --model llama3:2"),
+    ],
+)
+def test_a_real_bash_completes(
+    on_terminal: Callable[..., Any], lmstudio: Simulator, tmp_path: Path, typed: str, whole: str
+) -> None:
+    """In a bash that has taken the script, Tab completes models and words, colons and quotes in the line or not."""
+    lmstudio.models.append(SimulatedModel("llama3:2"))
     (tmp_path / "neuroroute").write_text(f'#!/bin/sh\nexec {sys.executable} -m neuroroute "$@"\n', encoding="utf-8")
     (tmp_path / "neuroroute").chmod(0o755)
-    script = (
-        'eval "$(neuroroute completion bash)"\n'
-        "complete -p neuroroute\n"
-        "COMP_WORDS=(neuroroute bench --model q); COMP_CWORD=3; _neuroroute_completion neuroroute\n"
-        'echo "${COMPREPLY[@]}"\n'
-    )
-    path = f"{tmp_path}:{environment['PATH']}"
-    done = subprocess.run(
-        ["bash", "-c", script],
-        env=environment | {"PATH": path},
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
-    )
-    assert done.stderr == ""
-    told, models = done.stdout.splitlines()
-    assert told.endswith("-F _neuroroute_completion neuroroute")
-    assert models == "qwen3-8b"
+    more = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "PS1": "> ", "TERM": "dumb"}
+    bash = on_terminal(command=[BASH, "--norc", "--noprofile", "-i"], **more)
+    bash.press('eval "$(neuroroute completion bash)"; echo "it is" taken\n')
+    bash.wait_for("it is taken")
+    url = f"127.0.0.1:{lmstudio.port}"
+    bash.press(f"neuroroute {typed.replace('URL', url)}\t")
+    bash.wait_for(f"neuroroute {whole.replace('URL', url)} ")
 
 
 @pytest.mark.parametrize(
     ("shell", "has"),
     [
-        ("bash", "complete -o nosort -F"),
+        ("bash", "complete -o nosort -F _neuroroute_completion neuroroute"),
         ("zsh", "#compdef neuroroute"),
         ("fish", "complete --no-files --command neuroroute"),
     ],

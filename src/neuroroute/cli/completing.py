@@ -80,7 +80,10 @@ def script(shell: str) -> str:
     """
     from click.shell_completion import get_completion_class
 
+    from neuroroute.cli.bashcompletion import teach
     from neuroroute.cli.program import program
+
+    teach()
 
     kind = get_completion_class(shell)
     assert kind is not None  # noqa: S101 - click has these three

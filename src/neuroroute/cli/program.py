@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -29,6 +30,10 @@ class _Program(click.Group):
 
     def main(self, *args: Any, **more: Any) -> Any:
         """Runs it; output that cannot be written is one line on stderr and exit code 1."""
+        if os.environ.get("_NEUROROUTE_COMPLETE", "").startswith("bash"):
+            from neuroroute.cli.bashcompletion import teach
+
+            teach()
         try:
             return super().main(*args, **more)
         except OSError as error:
