@@ -44,6 +44,12 @@ def test_what_came_in_one_piece_has_no_speed() -> None:
     assert sample([1.0], cached_tokens=60).prompt_speed == 40
 
 
+def test_pieces_of_several_tokens_are_no_faster() -> None:
+    """Four pieces of sixteen tokens each, one every 0.32 s, are fifty tokens a second, as 64 pieces would be."""
+    assert sample([0.32, 0.64, 0.96, 1.28], completion_tokens=64).generation_speed == pytest.approx(50)
+    assert sample([0.02 * at for at in range(1, 65)]).generation_speed == pytest.approx(50)
+
+
 def test_a_wave_with_a_failure_has_no_throughput() -> None:
     """The tokens of all, from the first request to the last piece; none where one failed, or where nothing came."""
     samples = (sample([1.0, 2.0], began=0.0), sample([1.0, 4.0], began=1.0))

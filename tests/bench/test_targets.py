@@ -8,7 +8,13 @@ import pytest
 from bench.simulated import PLAN, in_no_time, measured, paced, simulator
 from neuroroute.bench import Report, find_targets
 from neuroroute.bench.remarks import failures, how, remarks
-from neuroroute.errors import LMStudioError, ModelInvalidRequestError, ModelNotFoundError, NetworkError
+from neuroroute.errors import (
+    LMStudioError,
+    ModelInvalidRequestError,
+    ModelNotFoundError,
+    ModelUnavailableError,
+    NetworkError,
+)
 from neuroroute.hostlist import HostSettings
 
 if TYPE_CHECKING:
@@ -53,6 +59,21 @@ def test_what_is_missing_is_told_and_the_rest_is_measured() -> None:
                 assert told == [("a", "one"), ("a", "other"), ("b", "other")]
                 assert found.missing[0] == "Without b on one, which does not have it."
                 assert found.missing[1].startswith(f"Without {NOBODY}: no connection")
+
+    in_no_time(run)
+
+
+def test_auto_is_whichever_is_loaded() -> None:
+    """ "auto" is on each host the model that is loaded there; where none is, that is told before a model is asked."""
+
+    async def run() -> None:
+        async with simulator(paced("idle", loaded=False), paced("a")) as one, simulator(paced("b")) as other:
+            async with find_targets([one.url, other.url], ["auto"], PLAN) as found:
+                assert [target.model for target in found.targets] == ["a", "b"]
+        async with simulator(paced("idle", loaded=False)) as empty:
+            with pytest.raises(ModelUnavailableError, match="no model"):
+                async with find_targets(empty.url, ["auto"], PLAN):
+                    pass
 
     in_no_time(run)
 

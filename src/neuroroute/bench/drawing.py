@@ -107,11 +107,11 @@ def _heading(figure: Any, report: Report, height: float) -> None:
         for at, told in enumerate(rows):
             figure.text(right, place(1.29 + at * _ROW), told, ha="right")
     line: Any = import_module("matplotlib.lines").Line2D
-    for at, name in enumerate(words.names(report)):
+    for at, name in enumerate(words.labels(words.names(report), 38)):
         hue, mark = look(at)
         middle = place(1.29 + at * _ROW - 0.05)
         figure.add_artist(line([0.036], [middle], marker=mark, color=hue, markersize=8, linestyle=""))
-        figure.text(0.048, place(1.29 + at * _ROW), words.shortened(name, 38), fontweight="bold")
+        figure.text(0.048, place(1.29 + at * _ROW), name, fontweight="bold")
 
 
 def _columns(report: Report) -> list[list[str]]:

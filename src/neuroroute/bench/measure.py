@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from neuroroute.details import ModelDetails
 
 _IN_VAIN = 3
-"""Waves of which nothing came, one after the other, after which a model is asked no more."""
+"""Warm-ups or waves of which nothing came, one after the other, after which a model is asked no more."""
 
 _TOOL_TOKENS = 512
 """Most tokens of an answer that is to be a call; a model may think before."""
@@ -127,22 +127,29 @@ class Benchmark:
         return report_of(self._runs, self._plan, self._started_at, seconds, finished=self._finished)
 
     async def _warm_up(self, run: Run) -> None:
+        for _ in range(_IN_VAIN):
+            try:
+                await self._warmed_up(run)
+            except LMStudioError as error:
+                run.failures.append(failed(error))
+            else:
+                break
+        else:
+            run.given_up = run.failures[-1]
+        self._last_at[run.target.host] = run
+
+    async def _warmed_up(self, run: Run) -> None:
         details = run.target.details
         began = self._means.clock()
-        try:
-            run.uncounted += 1
-            first = await run.asker.one(run.words, 2)
-            run.warmup = Warmup(
-                first_answer_ms=(self._means.clock() - began) * 1000, was_loaded=details.loaded if details else None
-            )
-            ratio = tokens_per_word([first], [run.words])
-            run.words = words_for(self._plan.prompt_tokens, ratio or TOKENS_PER_WORD)
-            run.uncounted += 1
-            await run.asker.one(run.words, 2)
-        except LMStudioError as error:
-            run.given_up = failed(error)
-            run.failures.append(run.given_up)
-        self._last_at[run.target.host] = run
+        run.uncounted += 1
+        first = await run.asker.one(run.words, 2)
+        run.warmup = Warmup(
+            first_answer_ms=(self._means.clock() - began) * 1000, was_loaded=details.loaded if details else None
+        )
+        ratio = tokens_per_word([first], [run.words])
+        run.words = words_for(self._plan.prompt_tokens, ratio or TOKENS_PER_WORD)
+        run.uncounted += 1
+        await run.asker.one(run.words, 2)
 
     async def _turn(self, run: Run, number: int) -> None:
         """One round of one target."""

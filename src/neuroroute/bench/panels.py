@@ -89,9 +89,9 @@ def draw_speeds(axes: Any, report: Report) -> None:
 def _strips(axes: Any, report: Report, rows: list[tuple[float, ...]]) -> None:
     """A line for each model: a point for each value, a bar at their median."""
     most = max((max(row) for row in rows if row), default=1.0)
-    for at, (row, name) in enumerate(zip(rows, words.names(report), strict=True)):
+    for at, (row, name) in enumerate(zip(rows, words.labels(words.names(report), 46), strict=True)):
         hue, mark = look(at)
-        axes.text(0, at - 0.3, words.shortened(name, 46), fontsize=8.5, color=SOFT, va="bottom")
+        axes.text(0, at - 0.3, name, fontsize=8.5, color=SOFT, va="bottom")
         if not row:
             axes.text(0, at, words.NOTHING, va="center")
             continue
@@ -161,9 +161,9 @@ def _heights(row: list[float], edges: list[float]) -> list[float]:
 def draw_tools(axes: Any, report: Report) -> None:
     """How many tool calls were good."""
     axes.set_title("Valid tool calls", **_TITLE)
-    for at, (model, name) in enumerate(zip(report.models, words.names(report), strict=True)):
+    for at, (model, name) in enumerate(zip(report.models, words.labels(words.names(report), 46), strict=True)):
         hue, _ = look(at)
-        axes.text(0, at - 0.3, words.shortened(name, 46), fontsize=8.5, color=SOFT, va="bottom")
+        axes.text(0, at - 0.3, name, fontsize=8.5, color=SOFT, va="bottom")
         if model.tools is None:
             axes.text(0, at, words.NOTHING, va="center")
             continue

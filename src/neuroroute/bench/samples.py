@@ -53,9 +53,10 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def generation_speed(self) -> float | None:
-        """Tokens per second after the first piece; None where all came in one."""
-        seconds = self.arrivals[-1] - self.first
-        return (self.completion_tokens - 1) / seconds if seconds > 0 and self.completion_tokens > 1 else None
+        """Tokens per second after the first piece; None where all came in one. Pieces may have several tokens each."""
+        seconds, pieces = self.arrivals[-1] - self.first, len(self.arrivals)
+        after = self.completion_tokens * (pieces - 1) / pieces
+        return after / seconds if seconds > 0 and after > 0 else None
 
 
 class Wave(msgspec.Struct, frozen=True, kw_only=True):

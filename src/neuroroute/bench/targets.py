@@ -17,6 +17,8 @@ from neuroroute.details import ModelDetails
 from neuroroute.errors import LMStudioError, ModelInvalidRequestError, ModelNotFoundError
 from neuroroute.hostlist import HostList, HostSettings, read_hosts
 from neuroroute.pipe.policies import BreakerPolicy
+from neuroroute.selection import AUTO
+from neuroroute.selection import choose as loaded
 
 _NEVER = BreakerPolicy(minimum_calls=1 << 40)
 """A breaker that opened would hide what the server does."""
@@ -42,7 +44,7 @@ async def find_targets(
 
     Args:
         hosts: as ``base_url`` takes them.
-        models: their ids.
+        models: their ids; ``auto`` for whichever is loaded.
         plan: how many requests there will be at once, and how long they are.
         choose: takes a model of each host where ``models`` names none.
 
@@ -64,7 +66,7 @@ async def find_targets(
             if isinstance(listed, LMStudioError):
                 found.missing.append(f"Without {host.name}: {listed.message}.")
                 continue
-            for model in dict.fromkeys(models) or [choose(listed) if choose else ""]:
+            for model in _named(models, listed, choose):
                 details = next((one for one in listed if one.answers_to(model)), None)
                 if details is None:
                     found.missing.append(f"Without {model} on {host.name}, which does not have it.")
@@ -73,6 +75,17 @@ async def find_targets(
         _check(found, models, [one for listed in listings if not isinstance(listed, LMStudioError) for one in listed])
         _check_targets(found, plan)
         yield found
+
+
+def _named(models: Sequence[str], listed: Sequence[ModelDetails], choose: ChooseModel | None) -> list[str]:
+    """The models to look for on a host, each once; ``auto`` is whichever is loaded there.
+
+    Raises:
+        ModelUnavailableError: none is.
+    """
+    if not models and choose is not None:
+        return [choose(listed)]
+    return [*dict.fromkeys(loaded(listed).model_id if model == AUTO else model for model in models)]
 
 
 def _adapter(host: HostSettings, plan: Plan) -> LMStudioAdapter:
@@ -98,7 +111,7 @@ async def _listed(adapter: LMStudioAdapter) -> list[ModelDetails] | LMStudioErro
 def _check(found: Found, models: Sequence[str], listed: Sequence[ModelDetails]) -> None:
     measured = {target.model for target in found.targets}
     for model in models:
-        if model not in measured:
+        if model not in measured and model != AUTO:
             near = difflib.get_close_matches(model, [one.key for one in listed], 3, 0.4)
             meant = f"Did you mean {' or '.join(near)}?" if near else "`neuroroute models` lists those that there are."
             raise ModelNotFoundError(f"no host has the model {model}", hint=meant)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from neuroroute.bench.figures import Spread
     from neuroroute.bench.report import ModelReport, Report
 
@@ -61,6 +63,12 @@ def shortened(text: str, longest: int) -> str:
         return text
     tail = longest // 2
     return f"{text[: longest - tail - 1]}…{text[-tail:]}"
+
+
+def labels(texts: Sequence[str], longest: int) -> list[str]:
+    """The texts, not longer than this; those that are cut to the same are numbered."""
+    cut = [shortened(text, longest) for text in texts]
+    return [f"{label} ({at + 1})" if cut.count(label) > 1 else label for at, label in enumerate(cut)]
 
 
 def conditions(report: Report) -> str:
