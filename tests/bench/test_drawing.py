@@ -125,8 +125,5 @@ def test_a_median_has_its_spread() -> None:
     assert words.ranged(spread([2.0001, 2.0]), estimated=True) == "~2"
     assert words.ranged(None) == "-"
     assert words.shortened("a-very-long-name-q4", 10) == "a-ve…me-q4"
-    assert words.labels(["a-very-long-name-q4", "b", "a-very-wide-name-q4"], 10) == [
-        "a-ve…me-q4 (1)",
-        "b",
-        "a-ve…me-q4 (3)",
-    ]
+    alike = ["a-very-long-name-q4", "b", "a-very-wide-name-q4"]
+    assert words.labels(alike, 10) == ["a-ve…me-q4 (1)", "b", "a-ve…me-q4 (3)"]

@@ -170,10 +170,19 @@ def test_a_server_that_fails_for_good_is_asked_no_more() -> None:
 
 
 def test_a_model_that_does_not_load_is_in_the_report() -> None:
-    """Where already the warm-up fails nothing is measured, and the failure is told."""
+    """Where the warm-up fails three times nothing is measured, and the failure is told."""
     model = of_one(simulator(paced(loaded=False, load_fails="insufficient system resources")))
-    assert (model.given_up.code, model.sent, model.levels) == ("MODEL_UNAVAILABLE", 1, ())
+    assert (model.given_up.code, model.sent, model.levels) == ("MODEL_UNAVAILABLE", 3, ())
     assert "insufficient" in model.failures[0].message
+
+
+def test_a_warm_up_that_fails_once_is_made_again() -> None:
+    """One failure in the warm-up is counted and told, and the model is measured all the same."""
+    made = simulator(paced())
+    made.fail("crash_null")
+    model = of_one(made)
+    assert (model.given_up, model.failed, model.warmup is not None) == (None, 1, True)
+    assert len(model.levels) == 3
 
 
 def test_tokens_that_the_server_does_not_count_are_marked() -> None:

@@ -64,12 +64,15 @@ def test_what_is_missing_is_told_and_the_rest_is_measured() -> None:
 
 
 def test_auto_is_whichever_is_loaded() -> None:
-    """ "auto" is on each host the model that is loaded there; where none is, that is told before a model is asked."""
+    """The model ``auto`` is on each host whichever is loaded there; where none is, that is told before it is asked."""
 
     async def run() -> None:
-        async with simulator(paced("idle", loaded=False), paced("a")) as one, simulator(paced("b")) as other:
-            async with find_targets([one.url, other.url], ["auto"], PLAN) as found:
-                assert [target.model for target in found.targets] == ["a", "b"]
+        async with (
+            simulator(paced("idle", loaded=False), paced("a")) as one,
+            simulator(paced("b")) as other,
+            find_targets([one.url, other.url], ["auto"], PLAN) as found,
+        ):
+            assert [target.model for target in found.targets] == ["a", "b"]
         async with simulator(paced("idle", loaded=False)) as empty:
             with pytest.raises(ModelUnavailableError, match="no model"):
                 async with find_targets(empty.url, ["auto"], PLAN):

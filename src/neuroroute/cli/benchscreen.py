@@ -66,9 +66,8 @@ def print_report(console: Console, report: Report) -> None:
 
 def line(model: ModelReport) -> list[str]:
     """What a program gets of a model: medians, without their spread."""
-    throughput = (
-        f"{one.concurrency}={words.middle(one.tokens_per_second, estimated=model.estimated)}" for one in model.levels
-    )
+    speeds = [words.middle(one.tokens_per_second, estimated=model.estimated) for one in model.levels]
+    throughput = [f"{one.concurrency}={speed}" for one, speed in zip(model.levels, speeds, strict=True)]
     return [
         model.model,
         model.host,
