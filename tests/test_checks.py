@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import unicodedata
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -88,6 +89,21 @@ REFUSED = {
         {"control_characters": "refuse"},
         {"prompt": "pass\u200bword"},
         r"messages\[0\].content has the control character U\+200B at 4",
+    ),
+    "bits": (
+        {"control_characters": "refuse"},
+        {"prompt": "hi\u2063\u2062"},
+        r"messages\[0\].content has the control character U\+2063 at 2",
+    ),
+    "an id": (
+        {"control_characters": "refuse"},
+        {"messages": [CALLING, {"role": "tool", "tool_call_id": "1\u202e", "content": "sun"}]},
+        r"messages\[1\].tool_call_id has the control character U\+202E at 1",
+    ),
+    "past the budget by another name": (
+        {"max_prompt_tokens": 100},
+        {"prompt": "hi", "extra": {"suffix": "x"}},
+        r"extra\['suffix'\] would go past the budgets",
     ),
     "long name": (
         {"max_message_bytes": 20},
@@ -288,15 +304,19 @@ def test_stripped_text_is_let_through(texts: list[str]) -> None:
     assert InputChecks(control_characters="refuse").let_through(stripped, None, []) == stripped
     assert bool(notes) == (stripped != messages)
     for text, message in zip(texts, stripped, strict=True):
-        assert message.text == "".join(
-            character
-            for character in text
-            if character in "\t\n\r"
-            or not (
-                ord(character) < 0x20
-                or 0x7F <= ord(character) < 0xA0
-                or 0x202A <= ord(character) <= 0x202E
-                or 0x2066 <= ord(character) <= 0x2069
-                or 0xE0000 <= ord(character) <= 0xE007F
-            )
-        )
+        lost = {*text} - {*message.text}
+        assert message.text == "".join([character for character in text if character not in lost])
+        assert {unicodedata.category(character) for character in lost} <= {"Cc", "Cf", "Mn", "Lo", "Cn"}
+        assert {character for character in message.text if unicodedata.category(character) == "Cc"} <= {*"\t\n\r"}
+
+
+def test_what_is_stripped_is_what_unicode_ignores() -> None:
+    """All that a reader cannot see is taken out; what languages and emoji need, and tab and line ends, stay."""
+    invisible = [chr(point) for point in (0x00, 0x7F, 0xAD, 0x34F, 0x200B, 0x2028 + 2, 0x2060, 0x2064, 0x206F, 0x3164)]
+    invisible += [chr(point) for point in (0xFE00, 0xFEFF, 0xFFA0, 0xFFF9, 0x1D173, 0xE0001, 0xE0041, 0xE0100, 0xE01EF)]
+    needed = "\t\n\r na\u00efve \u06cc\u200c\u0647 \u2764\ufe0f \U0001f469\u200d\U0001f680 \u05d0\u200f! \u200e\u061c"
+    notes: list[Note] = []
+    messages: list[AnyMessage] = [UserMessage(content=needed + "".join(invisible))]
+    (message,) = InputChecks(control_characters="strip").let_through(messages, None, notes)
+    assert message.content == needed
+    assert len(notes) == 1

@@ -19,16 +19,21 @@ from neuroroute.rules import Check, integer
 ControlCharacters = Literal["keep", "strip", "refuse"]
 
 _CONTROL = re.compile(
-    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200b\u202a-\u202e\u2060\u2066-\u2069\ufeff"
-    "\U000e0000-\U000e007f\U000e0100-\U000e01ef]"
+    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\xad\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b\u202a-\u202e"
+    "\u2060-\u206f\u3164\ufe00-\ufe0d\ufeff\uffa0\ufff0-\ufffb\U0001bca0-\U0001bca3\U0001d173-\U0001d17a"
+    "\U000e0000-\U000e0fff]"
 )
-"""What shows as nothing, or turns what follows around: the control characters but for tab and line ends, those that set
-the direction of writing, those of no width that no language needs, and tags and variation selectors, in which a whole
-text can hide. Source: Unicode, categories Cc and (in part) Cf and Mn."""
+"""What shows as nothing, or turns what follows around, so that a text can hide in it: the control characters but for
+tab and line ends, and what Unicode calls default ignorable, but for what languages and emoji need: the joiners U+200C and
+U+200D, the marks of direction U+061C, U+200E and U+200F, the selectors U+FE0E and U+FE0F.
+
+Source: Unicode, category Cc and property Default_Ignorable_Code_Point.
+"""
 
 _OF_BUDGETS = (
-    *("max_tokens", "max_completion_tokens", "max_output_tokens", "n_predict"),
-    *("tools", "functions", "response_format", "text", "instructions", "system_prompt"),
+    *("max_tokens", "max_completion_tokens", "max_output_tokens", "min_tokens", "n_predict", "best_of"),
+    *("tools", "functions", "integrations", "response_format", "text", "documents"),
+    *("instructions", "system_prompt", "suffix", "chat_template"),
 )
 """Fields of ``extra`` that would go past the budgets, on one route or another."""
 
@@ -55,8 +60,9 @@ class InputChecks(msgspec.Struct, frozen=True, kw_only=True):
     is let through; loops of tools need ``assistant`` and ``tool``, conversations ``assistant``."""
     control_characters: ControlCharacters = "keep"
     """``strip`` (with a note) or ``refuse`` control characters but for tab and line ends, and characters that turn the
-    direction of writing or carry hidden text, in messages and a request's ``system_message``. What calls in the history
-    have as arguments is JSON, and only ``refuse`` looks at it; what you offer as tools is yours."""
+    direction of writing or carry hidden text, in messages and a request's ``system_message``; joiners, marks of
+    direction and the selectors of emoji are kept. Only ``refuse`` looks at the arguments and ids of calls in the
+    history; what you offer as tools is yours."""
 
     def __post_init__(self) -> None:
         for name in ("max_messages", "max_message_bytes", "max_prompt_tokens", "max_completion_tokens"):
@@ -149,6 +155,7 @@ class InputChecks(msgspec.Struct, frozen=True, kw_only=True):
             raise ModelInvalidRequestError(f"{field}.role is {message.role!r}; allowed_roles are {allowed}")
         self._check_text(f"{field}.content", message.text)
         self._check_text(f"{field}.name", message.name or "")
+        self._check_text(f"{field}.tool_call_id", getattr(message, "tool_call_id", ""))
         for call in _calls(message):
             self._check_text(f"{field}: the arguments of {call.name}", call.arguments)
 
