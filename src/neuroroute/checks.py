@@ -24,8 +24,8 @@ _CONTROL = re.compile(
     "\U000e0000-\U000e0fff]"
 )
 """What shows as nothing, or turns what follows around, so that a text can hide in it: the control characters but for
-tab and line ends, and what Unicode calls default ignorable, but for what languages and emoji need: the joiners U+200C and
-U+200D, the marks of direction U+061C, U+200E and U+200F, the selectors U+FE0E and U+FE0F.
+tab and line ends, and what Unicode calls default ignorable, but for what languages and emoji need: the joiners
+U+200C and U+200D, the marks of direction U+061C, U+200E and U+200F, the selectors U+FE0E and U+FE0F.
 
 Source: Unicode, category Cc and property Default_Ignorable_Code_Point.
 """
