@@ -15,7 +15,7 @@ def no_card_numbers(messages: Sequence[AnyMessage], options: Mapping[str, Any]) 
 
 async def main() -> None:
     checks = InputChecks(max_message_bytes=2000, max_completion_tokens=200, control_characters="strip")
-    async with LMStudioAdapter("llama3", cache=MemoryCache(), checks=checks, guards=[no_card_numbers]) as adapter:
+    async with LMStudioAdapter("auto", cache=MemoryCache(), checks=checks, guards=[no_card_numbers]) as adapter:
         try:
             for _ in range(2):
                 response = await adapter.generate_completion("What is the capital of France?")

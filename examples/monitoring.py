@@ -3,10 +3,10 @@
 import asyncio
 import logging
 
-from prometheus_client import CollectorRegistry, generate_latest
-
 from neuroroute import JSONFormatter, LMStudioAdapter, LoggingObserver
-from neuroroute.telemetry.prometheus import PrometheusObserver
+from neuroroute.telemetry.prometheus import PrometheusObserver  # first: it says how to install what is missing
+
+from prometheus_client import CollectorRegistry, generate_latest  # isort: skip
 
 
 async def main() -> None:
@@ -19,7 +19,7 @@ async def main() -> None:
     async with LMStudioAdapter("llama3", model="auto", observers=[LoggingObserver(), metrics]) as adapter:
         response = await adapter.generate_completion("What is the capital of France?")
         print("Answer:", response.text)
-        async for chunk in adapter.stream("Tell me a story about a space explorer."):
+        async for chunk in adapter.stream("Tell me a story about a space explorer.", max_tokens=100):
             print(chunk.chunk, end="")
     print()
     for line in generate_latest(metrics.registry).decode().splitlines():

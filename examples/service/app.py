@@ -23,6 +23,7 @@ from neuroroute import (
     LoggingObserver,
     MemoryCache,
     ModelContentFilteredError,
+    ModelInvalidRequestError,
     tool,
 )
 from neuroroute.telemetry.prometheus import PrometheusObserver
@@ -58,15 +59,20 @@ app = FastAPI(lifespan=lifespan)
 app.mount("/metrics", metrics.asgi_app())
 
 
+def told(error: LMStudioError) -> HTTPException:
+    """What whoever asked is told; the log has more."""
+    if isinstance(error, (ModelContentFilteredError, ModelInvalidRequestError)):
+        return HTTPException(422, error.message)
+    return HTTPException(503 if error.retryable else 502, f"the model cannot answer: {error.code}")
+
+
 @app.get("/ask")
 async def ask(question: str) -> dict[str, Any]:
     """An answer, by way of the tool where the model calls it."""
     try:
         response = await adapter.run_tools(question, tools=[get_weather], max_rounds=3)
-    except ModelContentFilteredError as error:
-        raise HTTPException(422, error.message) from error
     except LMStudioError as error:
-        raise HTTPException(503 if error.retryable else 502, str(error)) from error
+        raise told(error) from error
     return {"answer": response.text, "model": response.model, "cached": response.cached}
 
 
@@ -77,7 +83,7 @@ async def stream(question: str) -> StreamingResponse:
     try:
         first = await anext(answer)
     except LMStudioError as error:
-        raise HTTPException(503 if error.retryable else 502, str(error)) from error
+        raise told(error) from error
 
     async def words() -> AsyncIterator[str]:
         async with answer:

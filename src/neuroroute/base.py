@@ -301,9 +301,11 @@ def _clock(value: Any) -> Clock:
 
 
 def _cache(value: Any) -> ResponseCache:
-    if not all(iscoroutinefunction(getattr(value, name, None)) for name in ("get", "put", "delete")):
+    named = all(iscoroutinefunction(getattr(value, name, None)) for name in ("get", "put", "delete"))
+    if not named or isinstance(value, type):
         raise ModelInvalidRequestError(
-            f"cache must have async get(key), put(key, value) and delete(key), which a {type(value).__name__} has not"
+            "cache must be an object such as MemoryCache(), with async get(key), put(key, value) and delete(key), not "
+            f"a {'class' if isinstance(value, type) else type(value).__name__}"
         )
     cache: ResponseCache = value
     return cache

@@ -40,7 +40,7 @@ class TokenEstimate:
 
     def text(self, text: str) -> int:
         """About how many tokens a text has."""
-        return round(estimate_tokens(text) * self.ratio)
+        return max(round(estimate_tokens(text) * self.ratio), bool(text))
 
     def message(self, message: AnyMessage) -> int:
         """About how many tokens a message has, with what a chat template puts around it."""

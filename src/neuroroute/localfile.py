@@ -10,7 +10,22 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar, cast
+
+from neuroroute.errors import ModelInvalidRequestError
+
+
+def local_path(path: Any, what: str) -> Path:
+    """The whole path of a file of ours, ``~`` for the home folder included.
+
+    Raises:
+        ModelInvalidRequestError: it is none.
+    """
+    if not isinstance(path, (str, os.PathLike)) or not os.fspath(path):
+        raise ModelInvalidRequestError(f"{what} takes the path of a file, not {path!r:.60}")
+    if os.fspath(path) == ":memory:":
+        raise ModelInvalidRequestError(f"{what} is a file; {what.replace('SQLite', 'Memory')} is in memory")
+    return Path(cast("str", path)).expanduser().absolute()
 
 
 class Closes(Protocol):

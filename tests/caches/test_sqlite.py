@@ -4,11 +4,11 @@ import asyncio
 import sqlite3
 import stat
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from neuroroute import ConfigurationError, SQLiteCache, SQLiteStore
+from neuroroute import ConfigurationError, ModelInvalidRequestError, SQLiteCache, SQLiteStore
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -135,3 +135,21 @@ async def test_many_at_once_keep_the_bounds(tmp_path: Path) -> None:
         await asyncio.gather(*(cache.put(f"{n}", b"x") for n in range(10) for cache in (one, other)))
         there = [await one.get(f"{n}") for n in range(10)]
     assert sum(value is not None for value in there) == 3
+
+
+@pytest.mark.parametrize("wrong", ["", None, 5, ":memory:"])
+@pytest.mark.parametrize("kind", [SQLiteCache, SQLiteStore])
+def test_a_path_is_one(kind: type[SQLiteCache | SQLiteStore], wrong: Any) -> None:
+    """What is no path is refused where it is given; for memory, what is meant for it is named."""
+    match = kind.__name__.replace("SQLite", "Memory") if wrong == ":memory:" else "takes the path of a file"
+    with pytest.raises(ModelInvalidRequestError, match=match):
+        kind(wrong)
+
+
+async def test_the_home_folder_is_meant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A path that begins with ~ leads into the home folder."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    async with SQLiteCache("~/answers.db") as cache:
+        await cache.put("k", b"answer")
+    assert (tmp_path / "answers.db").exists()

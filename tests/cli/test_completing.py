@@ -95,6 +95,7 @@ def test_a_host_that_is_silent_keeps_nobody_waiting(lmstudio: Simulator) -> None
     [
         ("bench --model qw", "bench --model qwen3-8b"),
         ("simulate --fault crash_n", "simulate --fault crash_null"),
+        ("models sh", "models show"),
         ("simulate --fault stream:cu", "simulate --fault stream:cut"),
         ("ask --url URL --model qw", "ask --url URL --model qwen3-8b"),
         ("ask --url=URL --model=qw", "ask --url=URL --model=qwen3-8b"),

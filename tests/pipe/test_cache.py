@@ -161,7 +161,7 @@ async def test_what_is_no_whole_answer_is_not_kept(
             await streamed(cached, "hi", **options)
         else:
             await cached.generate_completion("hi", **options)
-    assert outcomes(events) == ["miss", "miss"]
+    assert outcomes(events) == ["miss", "unfit"] * 2
 
 
 async def test_errors_are_not_kept(cached: LMStudioAdapter, lmstudio: Simulator, events: list[Event]) -> None:
@@ -180,7 +180,7 @@ async def test_errors_are_not_kept(cached: LMStudioAdapter, lmstudio: Simulator,
         await cached.generate_completion("hi", response_format=int)
     assert (await cached.generate_completion("hi", response_format=int)).parsed == 5
     assert (await cached.generate_completion("hi", response_format=int)).parsed == 5
-    assert outcomes(events) == ["miss"] * 4 + ["stored", "hit"]
+    assert outcomes(events) == ["miss", "miss", "miss", "unfit", "miss", "stored", "hit"]
 
 
 async def test_a_stream_that_was_continued_is_not_kept(
@@ -191,7 +191,7 @@ async def test_a_stream_that_was_continued_is_not_kept(
     lmstudio.answer("three")
     _, response = await streamed(cached, "hi", continue_stream=True, max_retries=1)
     assert response.text == "one two three"
-    assert outcomes(events) == ["miss"]
+    assert outcomes(events) == ["miss", "unfit"]
 
 
 async def test_a_stream_that_is_left_is_not_kept(
@@ -219,7 +219,7 @@ async def test_a_history_that_was_trimmed_is_not_kept(lmstudio: Simulator, event
         response = await adapter.generate_completion("hi", messages=history, max_tokens=10)
     assert [note.code for note in response.notes] == ["HISTORY_TRIMMED"]
     assert len(response.messages) < len(history)
-    assert outcomes(events) == ["miss"]
+    assert outcomes(events) == ["miss", "unfit"]
 
 
 async def test_rounds_of_tools_are_asked_for(cached: LMStudioAdapter, lmstudio: Simulator, events: list[Event]) -> None:
@@ -229,7 +229,7 @@ async def test_rounds_of_tools_are_asked_for(cached: LMStudioAdapter, lmstudio: 
         lmstudio.answer("sunny")
         assert (await cached.run_tools("hi", tools=[look], max_rounds=2)).text == "sunny"
     assert len(chats(lmstudio)) == 4
-    assert outcomes(events) == ["miss", "miss"]
+    assert outcomes(events) == ["miss", "unfit"] * 2
 
 
 async def test_what_the_server_s_tools_find_is_not_kept(
@@ -247,7 +247,7 @@ async def test_what_reads_back_otherwise_is_not_kept(
     """An answer whose raw form tells another thing than its chunks is given once."""
     monkeypatch.setattr(AnswerDecoder, "raw", lambda self, folded: msgspec.Raw(FINE))
     assert (await cached.stream("hi").whole()).text == "You said: hi"
-    assert outcomes(events) == ["miss"]
+    assert outcomes(events) == ["miss", "unfit"]
 
 
 async def test_the_time_of_a_look_counts(lmstudio: Simulator) -> None:
@@ -444,10 +444,10 @@ async def test_a_database_of_others_is_a_miss(lmstudio: Simulator, events: list[
     assert outcomes(events) == ["failed", "failed"]
 
 
-@pytest.mark.parametrize("wrong", [5, "memory", dict, {}])
+@pytest.mark.parametrize("wrong", [5, "memory", dict, {}, MemoryCache, SQLiteCache])
 def test_what_is_no_cache_is_refused(wrong: Any) -> None:
     """An adapter says what a cache must have."""
-    with pytest.raises(ModelInvalidRequestError, match="cache must have async get"):
+    with pytest.raises(ModelInvalidRequestError, match="cache must be an object such as MemoryCache"):
         LMStudioAdapter("llama3", cache=wrong)
 
 
@@ -484,3 +484,18 @@ async def test_a_hit_is_of_the_type_asked_for(
     assert (await cached.generate_completion("hi", response_format=Lax)).parsed == Lax(n=5)
     assert (await cached.generate_completion("hi", response_format=Strict)).parsed.n == 2
     assert outcomes(events) == ["miss", "stored", "miss", "stored"]
+
+
+async def test_a_file_that_cannot_be_used_says_why_once(
+    lmstudio: Simulator, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A cache's file that is something else is named in one warning, with what to do; requests go on."""
+    (tmp_path / "diary").write_text("Dear diary, " * 100)
+    async with (
+        SQLiteCache(tmp_path / "diary") as cache,
+        LMStudioAdapter("llama3", base_url=lmstudio.url, cache=cache) as adapter,
+    ):
+        for _ in range(3):
+            assert (await adapter.generate_completion("hi")).text == "You said: hi"
+    (warning,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert "diary is no cache of NeuroRoute's. Give another path." in warning

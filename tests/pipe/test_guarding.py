@@ -63,7 +63,6 @@ def guarded(lmstudio: Simulator, *guards: Any, **more: Any) -> LMStudioAdapter:
     [
         (no_secret, "no_secret", ": it has a secret"),
         (no_secret_either, "no_secret_either", ""),
-        (Raising(), "Raising", ": it has a secret"),
     ],
 )
 async def test_a_request_is_refused(lmstudio: Simulator, guard: Any, name: str, why: str) -> None:
@@ -81,10 +80,24 @@ async def test_a_request_is_refused(lmstudio: Simulator, guard: Any, name: str, 
     error = caught.value
     assert error.message == f"the guard {name} refused the request{why}"
     assert (error.code, error.retryable, error.partial) == ("MODEL_CONTENT_FILTERED", False, None)
-    assert error.details == {"guard": name, "stage": "before"}
+    assert error.details == {"guard": name, "stage": "before", "failed": False}
     told = [event for event in events if isinstance(event, GuardRefused)]
     assert [(event.host, event.guard, event.stage) for event in told] == [(error.host, name, "before")] * 3
     assert len({event.request_id for event in told} - {""}) == 3
+
+
+async def test_a_guard_that_fails_is_told_as_such(lmstudio: Simulator, caplog: pytest.LogCaptureFixture) -> None:
+    """What a guard raises refuses, too, and is told as a failure: where, and not in its words, which may quote."""
+    events: list[Event] = []
+    async with guarded(lmstudio, Raising(), observers=[events.append]) as adapter:
+        with pytest.raises(ModelContentFilteredError, match=r"the guard Raising failed, .*: ValueError in ") as caught:
+            await adapter.generate_completion("a secret")
+    assert caught.value.details == {"guard": "Raising", "stage": "before", "failed": True}
+    assert isinstance(caught.value.__cause__, ValueError)
+    assert "it has a secret" not in str(caught.value) + caplog.text
+    assert "the guard Raising failed at the request: ValueError in " in caplog.text
+    assert [event.failed for event in events if isinstance(event, GuardRefused)] == [True]
+    assert lmstudio.requests == []
 
 
 async def test_a_whole_answer_is_refused(lmstudio: Simulator) -> None:
@@ -247,7 +260,7 @@ async def test_the_time_of_a_guard_counts(lmstudio: Simulator) -> None:
             await adapter.generate_completion("hi", timeout_ms=150)
 
 
-@pytest.mark.parametrize("wrong", [5, "no", [5], [None], [NoCurse], no_secret, {no_secret}])
+@pytest.mark.parametrize("wrong", [5, "no", [5], [None], [NoCurse], no_secret, {no_secret}, [lambda: 1], [lambda m: 1]])
 def test_what_is_no_guard_is_refused(wrong: Any) -> None:
     """An adapter says what a guard must be."""
     with pytest.raises(ModelInvalidRequestError, match="guards must be a list of functions"):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -25,5 +24,11 @@ def check_picture(path: Path) -> None:
     folder = path.absolute().parent
     if not folder.is_dir():
         raise ConfigurationError(f"{path} cannot be written: there is no folder {folder}", hint="Make it first.")
-    if path.is_dir() or not os.access(path if path.exists() else folder, os.W_OK):
-        raise ConfigurationError(f"{path} cannot be written", hint="Name another file, or change its rights.")
+    new = not path.exists()
+    try:
+        path.open("ab").close()
+    except OSError as error:
+        why = error.strerror or str(error)
+        raise ConfigurationError(f"{path} cannot be written: {why}", hint="Name another file.") from error
+    if new:
+        path.unlink()

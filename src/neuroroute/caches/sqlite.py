@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from neuroroute.caches.bounds import checked_bounds
 from neuroroute.closing import AsyncClosing
-from neuroroute.localfile import FileThread
+from neuroroute.localfile import FileThread, local_path
 
 if TYPE_CHECKING:
     from neuroroute.caches.database import CacheFile
@@ -24,7 +23,7 @@ class SQLiteCache(AsyncClosing):
     fails (which no request fails for). It must be on a local disk: SQLite's locks do not hold on network drives.
 
     Args:
-        path: the file; made on first use, as is its folder.
+        path: the file; made on first use, as is its folder. ``~`` is your home folder.
         ttl_seconds: how long an answer is given again; None: as long as it is there.
         max_entries: answers that are kept at most; what was not used for longest goes first.
         max_bytes: bytes that they may have together; a single answer that has more is not kept.
@@ -40,7 +39,7 @@ class SQLiteCache(AsyncClosing):
         max_bytes: int = 256 << 20,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._path = Path(path).absolute()
+        self._path = local_path(path, "SQLiteCache")
         self._bounds = checked_bounds(ttl_seconds, max_entries, max_bytes)
         self._clock = clock
         self._file = FileThread("cache", self._opened)

@@ -15,7 +15,13 @@ from typing import Protocol
 import msgspec
 from msgspec.structs import replace
 
-from neuroroute.errors import LMStudioError, ModelBusyError, ModelTimeoutError, StructuredOutputError
+from neuroroute.errors import (
+    ConfigurationError,
+    LMStudioError,
+    ModelBusyError,
+    ModelTimeoutError,
+    StructuredOutputError,
+)
 from neuroroute.messages import FunctionMessage, ToolMessage
 from neuroroute.pipe.background import Background
 from neuroroute.pipe.events import CacheLooked, CacheStored, Tell
@@ -150,6 +156,14 @@ class Shelf:
         self._cache = cache
         self._background = background
         self._tell = tell
+        self._logged: set[str] = set()
+
+    def _log(self, doing: str, error: Exception) -> None:
+        """Notes a failure, once for each kind; in words only where they are ours, as of a file that is no cache."""
+        what = str(error) if isinstance(error, ConfigurationError) else type(error).__name__
+        level = logging.DEBUG if what in self._logged else logging.WARNING
+        self._logged.add(what)
+        _log.log(level, "the cache failed at %s: %s", doing, what)
 
     async def find(self, key: str, request: ChatRequest) -> Reply | None:
         """The answer to this request, if it is kept."""
@@ -161,7 +175,7 @@ class Shelf:
                 if value is not None and reply is None:
                     await self._cache.delete(key)
         except Exception as error:  # noqa: BLE001 - it is somebody else's code
-            _log.warning("the cache failed at a look: %s", type(error).__name__)
+            self._log("a look", error)
             self._tell(replace(looked, outcome="failed", error=type(error).__name__))
             return None
         if reply is None:
@@ -179,19 +193,19 @@ class Shelf:
         except Exception as error:  # noqa: BLE001 - what checks a typed answer may be somebody else's code
             _log.warning("an answer could not be kept: %s", type(error).__name__)
             return
-        if value is None:
-            return
         asked = flight.request
-        stored = CacheStored(
-            host=asked.host, model=asked.model, request_id=asked.id, outcome="stored", size_bytes=len(value)
-        )
+        of = {"host": asked.host, "model": asked.model, "request_id": asked.id}
+        if value is None:
+            self._tell(CacheStored(**of, outcome="unfit", size_bytes=0))
+            return
+        stored = CacheStored(**of, outcome="stored", size_bytes=len(value))
 
         async def put() -> None:
             try:
                 async with asyncio.timeout(PUT_SECONDS):
                     await self._cache.put(key, value)
             except Exception as error:  # noqa: BLE001 - it is somebody else's code
-                _log.warning("the cache failed to keep an answer: %s", type(error).__name__)
+                self._log("keeping an answer", error)
                 self._tell(replace(stored, outcome="failed", error=type(error).__name__))
             else:
                 self._tell(stored)

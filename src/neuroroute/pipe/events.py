@@ -235,9 +235,10 @@ class CacheLooked(Event, frozen=True, kw_only=True):
 
 
 class CacheStored(Event, frozen=True, kw_only=True):
-    """An answer was put into the cache, or could not be."""
+    """An answer was put into the cache, or was not."""
 
-    outcome: Literal["stored", "failed"]
+    outcome: Literal["stored", "unfit", "failed"]
+    """``unfit``: it is none to keep, such as one that another model gave; docs/caching.md lists which."""
     size_bytes: int
     error: str | None = None
     """The kind of exception that it failed with."""
@@ -249,6 +250,8 @@ class GuardRefused(Event, frozen=True, kw_only=True):
     guard: str
     """The function's name, or its class's."""
     stage: Literal["before", "after"]
+    failed: bool = False
+    """It gave no verdict: it raised, or returned something else; the log says what."""
 
 
 def bare(error: LMStudioError) -> LMStudioError:
@@ -290,13 +293,13 @@ def teller(observers: Sequence[Observer]) -> Tell:
             except Exception as error:  # noqa: BLE001 - it is somebody else's code
                 level = logging.DEBUG if (known := (id(observer), type(error))) in failed else logging.ERROR
                 failed.add(known)
-                what, where = type(error).__name__, _where(error)
+                what, where = type(error).__name__, where_from(error)
                 _log.log(level, "an observer failed at %s: %s in %s", type(event).__name__, what, where)
 
     return tell
 
 
-def _where(error: Exception) -> str:
+def where_from(error: BaseException) -> str:
     """File and line that it comes from."""
     frames = traceback.extract_tb(error.__traceback__)
     return f"{frames[-1].filename}:{frames[-1].lineno}" if frames else "an unknown place"

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
+from inspect import signature
 from types import MappingProxyType
 from typing import Any, Literal, Protocol, TypeAlias
 
 from neuroroute.errors import LMStudioError, ModelContentFilteredError, ModelTimeoutError
 from neuroroute.limits import milliseconds
 from neuroroute.messages import AnyMessage
-from neuroroute.pipe.events import GuardRefused, Tell
+from neuroroute.pipe.events import GuardRefused, Tell, where_from
 from neuroroute.pipe.reply import Layer, OuterReply, Reply, Send
 from neuroroute.requests import ChatRequest
 from neuroroute.responses import ModelResponse, StreamingChunk
 from neuroroute.tools.running import call
 from neuroroute.wire.endpoints import ENDPOINTS
 
+Stage: TypeAlias = Literal["before", "after"]
 Verdict: TypeAlias = bool | str | None
 """None or True let it through; False, or a reason as text, refuse it."""
 Before: TypeAlias = Callable[[Sequence[AnyMessage], Mapping[str, Any]], Verdict | Awaitable[Verdict]]
@@ -44,13 +47,30 @@ class GuardsOutput(Protocol):
 
 Guard: TypeAlias = Before | GuardsInput | GuardsOutput
 """Sees what is sent (``before(messages, options)``), what came (``after(response)``), or both; a plain function is
-``before``. Sync (run in a thread) or async. It refuses by returning False or a reason, or by raising."""
+``before``. Sync (run in a thread) or async. It refuses by returning False or a reason; one
+that raises has failed, and refuses too."""
+
+
+_log = logging.getLogger("neuroroute")
 
 
 def is_guard(value: Any) -> bool:
-    """Something that can be asked; a class is not, its instance is."""
-    named = any(callable(getattr(value, name, None)) for name in ("before", "after"))
-    return not isinstance(value, type) and (named or callable(value))
+    """Something that can be asked, with as many arguments as it is given; a class is not, its instance is."""
+    if isinstance(value, type):
+        return False
+    before, after = _before(value), getattr(value, "after", None)
+    asked = [(function, count) for function, count in ((before, 2), (after, 1)) if function is not None]
+    return bool(asked) and all(_takes(function, count) for function, count in asked)
+
+
+def _takes(function: Any, count: int) -> bool:
+    try:
+        signature(function).bind(*range(count))
+    except ValueError:  # one that is written in C and tells nothing
+        return callable(function)
+    except TypeError:
+        return False
+    return True
 
 
 def guarding(guards: Sequence[Guard], assemble: Assemble, tell: Tell) -> Layer:
@@ -62,13 +82,15 @@ def guarding(guards: Sequence[Guard], assemble: Assemble, tell: Tell) -> Layer:
     befores = [(_name(guard), before) for guard in guards if (before := _before(guard)) is not None]
     afters = [(_name(guard), after) for guard in guards if (after := getattr(guard, "after", None)) is not None]
 
-    async def ask(stage: Literal["before", "after"], request: ChatRequest, *seen: Any) -> None:
+    async def ask(stage: Stage, request: ChatRequest, *seen: Any) -> None:
         for name, guard in befores if stage == "before" else afters:
-            if (reason := await _refusal(partial(guard, *seen), name, request)) is not None:
-                tell(
-                    GuardRefused(host=request.host, model=request.model, request_id=request.id, guard=name, stage=stage)
-                )
-                raise _refused(name, stage, reason) from (reason if isinstance(reason, Exception) else None)
+            verdict = await _verdict(partial(guard, *seen), name, stage, request)
+            if verdict is None:
+                continue
+            failed = isinstance(verdict, Exception)
+            asked = {"host": request.host, "model": request.model, "request_id": request.id}
+            tell(GuardRefused(**asked, guard=name, stage=stage, failed=failed))
+            raise _refused(name, stage, verdict) from (verdict if isinstance(verdict, Exception) else None)
 
     async def layer(request: ChatRequest, send: Send) -> Reply:
         now = asyncio.get_running_loop().time
@@ -91,8 +113,8 @@ def guarding(guards: Sequence[Guard], assemble: Assemble, tell: Tell) -> Layer:
     return layer
 
 
-async def _refusal(asked: Callable[[], Any], name: str, request: ChatRequest) -> str | Exception | None:
-    """Why a guard refuses; None: it does not. One that fails refuses: what it would have said is not known."""
+async def _verdict(asked: Callable[[], Any], name: str, stage: Stage, request: ChatRequest) -> str | Exception | None:
+    """Why a guard refuses, or how it failed; None: it lets it through."""
     limit: float = request.options["timeout_ms"]
     timer = asyncio.timeout(limit / 1000)
     try:
@@ -103,7 +125,8 @@ async def _refusal(asked: Callable[[], Any], name: str, request: ChatRequest) ->
     except Exception as error:
         if timer.expired():
             why = f"the guard {name} did not answer within timeout_ms={milliseconds(limit)}"
-            raise ModelTimeoutError(why, retryable=False, hint="") from error
+            hint = "Mend the guard, or allow it more with timeout_ms."
+            raise ModelTimeoutError(why, retryable=False, hint=hint, details=_details(name, stage)) from error
         return error
     if verdict is None or verdict is True:
         return None
@@ -111,17 +134,34 @@ async def _refusal(asked: Callable[[], Any], name: str, request: ChatRequest) ->
         return ""
     if isinstance(verdict, str):
         return verdict
-    return TypeError(f"it must return True, None, False or a reason, not {type(verdict).__name__}")
+    return _UnclearError(f"it must return True, None, False or a reason, not {type(verdict).__name__}")
 
 
-def _refused(name: str, stage: str, reason: str | Exception) -> ModelContentFilteredError:
-    what = "request" if stage == "before" else "answer"
-    why = f": {reason}" if str(reason) else ""
+_OF: dict[Stage, str] = {"before": "request", "after": "answer"}
+
+
+def _details(name: str, stage: Stage) -> dict[str, Any]:
+    return {"guard": name, "stage": stage}
+
+
+def _refused(name: str, stage: Stage, verdict: str | Exception) -> ModelContentFilteredError:
+    hint = "Nothing was sent." if stage == "before" else ""
+    details = {**_details(name, stage), "failed": isinstance(verdict, Exception)}
+    if isinstance(verdict, str):
+        why = f": {verdict}" if verdict else ""
+        return ModelContentFilteredError(f"the guard {name} refused the {_OF[stage]}{why}", hint=hint, details=details)
+    # Its words are not told: they may quote what it looked at.
+    what = str(verdict) if isinstance(verdict, _UnclearError) else f"{type(verdict).__name__} in {where_from(verdict)}"
+    _log.error("the guard %s failed at the %s: %s", name, _OF[stage], what)
     return ModelContentFilteredError(
-        f"the guard {name} refused the {what}{why}",
-        hint="Nothing was sent." if stage == "before" else "",
-        details={"guard": name, "stage": stage},
+        f"the guard {name} failed, so that the {_OF[stage]} is refused: {what}",
+        hint=f"{hint} Mend the guard; __cause__ is what it raised.".strip(),
+        details=details,
     )
+
+
+class _UnclearError(TypeError):
+    """A guard gave something that is no verdict."""
 
 
 def _before(guard: Any) -> Before | None:

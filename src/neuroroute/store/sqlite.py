@@ -8,11 +8,10 @@ import builtins
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from neuroroute.closing import AsyncClosing
-from neuroroute.localfile import FileThread
+from neuroroute.localfile import FileThread, local_path
 from neuroroute.messages import ChatMessage
 from neuroroute.store.checks import check_age, check_id, check_limit, to_save
 from neuroroute.store.exchange import exported, imported
@@ -35,7 +34,7 @@ class SQLiteStore(AsyncClosing):
     """
 
     def __init__(self, path: str | os.PathLike[str], *, clock: Callable[[], float] = time.time) -> None:
-        self._path = Path(path).absolute()
+        self._path = local_path(path, "SQLiteStore")
         self._clock = clock
         self._file = FileThread("store", self._opened)
 

@@ -28,7 +28,7 @@ def fields_of(event: Event) -> dict[str, Any]:
     fields: dict[str, Any] = {"event": type(event).__name__}
     for name in FIELDS:
         if (value := getattr(event, name, None)) not in (None, ""):
-            fields[name] = value
+            fields[name] = round(value, 3) if isinstance(value, float) else value
     if (error := error_of(event)) is not None:
         fields["code"] = error.code
         if error.status is not None:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, TypeAlias
 
+from neuroroute.errors import ModelContentFilteredError
 from neuroroute.pipe import events as told
 from neuroroute.pipe.events import Event
 from neuroroute.telemetry.content import Redact, careful, shown
@@ -100,7 +101,8 @@ def _anything(event: Event) -> Words:
 def _ended(event: told.RequestEnded) -> Words:
     if event.outcome == "failed":
         code = "" if event.error is None else event.error.code
-        return logging.ERROR, "%s failed after %.0f ms: %s", (event.model, event.duration_ms, code)
+        level = logging.WARNING if code == ModelContentFilteredError.code else logging.ERROR
+        return level, "%s failed after %.0f ms: %s", (event.model, event.duration_ms, code)
     if event.outcome == "left":
         return logging.INFO, "%s at %s was left after %.0f ms", (event.model, event.host, event.duration_ms)
     return logging.INFO, "%s at %s answered in %.0f ms", (event.model, event.host, event.duration_ms)
@@ -144,8 +146,10 @@ def _cache(event: told.CacheLooked | told.CacheStored) -> Words:
 
 
 def _guard(event: told.GuardRefused) -> Words:
-    what = "the guard %s refused the %s of %s"
-    return logging.WARNING, what, (event.guard, "request" if event.stage == "before" else "answer", event.model)
+    what = "the guard %s %s the %s of %s"
+    did = "failed at" if event.failed else "refused"
+    of = "request" if event.stage == "before" else "answer"
+    return logging.ERROR if event.failed else logging.WARNING, what, (event.guard, did, of, event.model)
 
 
 def _plainly(level: int, what: str) -> Callable[[Event], Words]:

@@ -13,7 +13,7 @@ import msgspec
 try:
     from opentelemetry import context, metrics, propagate, trace
     from opentelemetry.trace import Span, SpanKind, StatusCode
-except ModuleNotFoundError as error:
+except ImportError as error:  # an empty folder may be left of it
     raise ModuleNotFoundError('OpenTelemetry is missing: pip install "neuroroute[otel]"') from error
 
 from neuroroute.messages import AnyMessage, ImagePart, ToolCall, ToolMessage

@@ -14,7 +14,7 @@ try:
         Histogram,
         make_asgi_app,  # pyright: ignore[reportUnknownVariableType] - it says nothing of what its application returns
     )
-except ModuleNotFoundError as error:
+except ImportError as error:  # an empty folder may be left of it
     raise ModuleNotFoundError('the Prometheus client is missing: pip install "neuroroute[prometheus]"') from error
 
 from neuroroute.errors import AdapterClosedError, LMStudioError, NetworkError
@@ -99,7 +99,9 @@ class PrometheusObserver:
         self._tools = self._counter("tool_calls", "Calls of tools that were run or refused.", "tool", "code")
         self._looks = self._counter("cache_looks", "Looks into the cache.", "model", "outcome")
         self._stored = self._counter("cache_stores", "Answers that were put into the cache, or were to be.", "outcome")
-        self._refusals = self._counter("guard_refusals", "What guards refused.", "guard", "stage")
+        self._refusals = self._counter(
+            "guard_refusals", "What guards refused, or failed at.", "guard", "stage", "outcome"
+        )
         self._seconds = self._histogram("request_duration_seconds", "How long requests took.", SECONDS)
         self._first = self._histogram("time_to_first_token_seconds", "Until a stream's first chunk.", SECONDS)
         self._waits = self._histogram("queue_wait_seconds", "How long attempts waited for a slot.", WAITS)
@@ -182,7 +184,7 @@ class PrometheusObserver:
         self._stored.labels(event.outcome).inc()
 
     def _guard_refused(self, event: told.GuardRefused) -> None:
-        self._refusals.labels(self._guard(event.guard), event.stage).inc()
+        self._refusals.labels(self._guard(event.guard), event.stage, "failed" if event.failed else "refused").inc()
 
     def _counter(self, name: str, what: str, *labels: str) -> Counter:
         return Counter(f"neuroroute_{name}", what, labels, registry=self.registry)
