@@ -315,3 +315,12 @@ def test_what_is_said_is_not_quoted(wrong: dict[str, Any]) -> None:
         checked(wrong, "generate_completion")
     assert "canary" not in str(caught.value)
     assert next(iter(wrong)) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("typo", "meant"), [("guard", "guards"), ("base_ur", "base_url"), ("temprature", "temperature")]
+)
+def test_a_constructor_knows_what_was_meant(typo: str, meant: str) -> None:
+    """A misspelt name at the constructor is told with the one that is near, be it an option or not."""
+    with pytest.raises(TypeError, match=f"{typo!r}; did you mean {meant!r}"):
+        LMStudioAdapter("llama3", **{typo: 1})

@@ -97,7 +97,7 @@ class Adapter:
         """
         self._model_id = _model_id(model_id)
         checks = _of_kind("checks", checks, InputChecks)
-        self._defaults = {**_defaults(checks), **checked(defaults, "LMStudioAdapter")}
+        self._defaults = {**_defaults(checks), **checked(defaults, "LMStudioAdapter", Adapter.__init__.__annotations__)}
         self._core = Core(
             settings=find_settings(
                 base_url=base_url,

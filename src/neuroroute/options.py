@@ -265,12 +265,13 @@ _IGNORED_BY_SERVER = {"n": 1, "logprobs": False}
 """Fields of ``extra`` that LM Studio ignores, with the one value that is harmless."""
 
 
-def checked(options: Mapping[str, Any], verb: str) -> dict[str, Any]:
+def checked(options: Mapping[str, Any], verb: str, others: Iterable[str] = ()) -> dict[str, Any]:
     """The options that were given, each found right.
 
     Args:
         options: as a caller gave them.
         verb: what was called, for the message of a TypeError.
+        others: what it takes beside options, which may have been meant.
 
     Raises:
         TypeError: an unknown option.
@@ -280,7 +281,7 @@ def checked(options: Mapping[str, Any], verb: str) -> dict[str, Any]:
     for name, value in options.items():
         rule = _RULES.get(name)
         if rule is None:
-            raise TypeError(f"{verb}() got an unexpected option {name!r}{_near(name)}")
+            raise TypeError(f"{verb}() got an unexpected option {name!r}{_near(name, others)}")
         if value is None and name in _MEANS_NOTHING:
             continue
         if value is not None and not rule.check(value):
@@ -308,10 +309,10 @@ def _check_extra(extra: Mapping[str, Any]) -> None:
         )
 
 
-def _near(name: str) -> str:
+def _near(name: str, others: Iterable[str]) -> str:
     import difflib  # only for a mistake
 
-    near = difflib.get_close_matches(name, _RULES, 1)
+    near = difflib.get_close_matches(name, [*others, *_RULES], 1)
     return f"; did you mean {near[0]!r}?" if near else ""
 
 

@@ -15,6 +15,7 @@ from neuroroute import (
     LMStudioAdapter,
     LMStudioError,
     LoggingObserver,
+    ModelInvalidRequestError,
     ModelUnavailableError,
     UserMessage,
 )
@@ -213,3 +214,9 @@ async def test_a_logger_of_ones_own(lmstudio: Simulator, caplog: pytest.LogCaptu
     async with LMStudioAdapter("llama3", base_url=lmstudio.url, observers=[LoggingObserver(logger=logger)]) as adapter:
         await adapter.generate_completion("hi")
     assert [(record.name, record.levelname) for record in caplog.records] == [("mine", "INFO")]
+
+
+def test_a_hook_is_a_function() -> None:
+    """What cannot be called is refused where it is given."""
+    with pytest.raises(ModelInvalidRequestError, match="redact must be a function"):
+        LoggingObserver(redact=5)  # type: ignore[arg-type]

@@ -187,6 +187,12 @@ async def test_cache_and_guards(lmstudio: Simulator, metrics: PrometheusObserver
     assert value(metrics, "time_to_first_token_seconds_count") == 3
 
 
+def test_one_observer_for_a_registry(metrics: PrometheusObserver) -> None:
+    """A second one with the same registry is told what to do instead."""
+    with pytest.raises(ValueError, match="let adapters share one observer"):
+        PrometheusObserver(registry=metrics.registry)
+
+
 def test_labels_are_bounded() -> None:
     """Of models and hosts beyond the first so many, all are one series."""
     metrics = PrometheusObserver(registry=CollectorRegistry(), max_models=3, max_hosts=2)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from neuroroute.cli.choice import Engine
 
 
-@click.command(cls=Command, epilog=EPILOG)
+@click.command(cls=Command, epilog=EPILOG, short_help="Find out what is wrong, and what to do.")
 @click.option("--url", metavar="HOSTS", help=URL_HELP)
 @click.option(
     "--engine",

@@ -7,12 +7,20 @@ from typing import Any, TypeAlias, cast
 
 import msgspec
 
+from neuroroute.errors import ModelInvalidRequestError
+
 Redact: TypeAlias = Callable[[str], str]
 """Gives a text as it may be kept; is shown each text of a message, and the JSON text of a call's arguments."""
 
 
 def careful(redact: Redact | None) -> Redact:
-    """The hook; a text that it fails at is not kept, nor is what it raised, which may quote the text."""
+    """The hook; a text that it fails at is not kept, nor is what it raised, which may quote the text.
+
+    Raises:
+        ModelInvalidRequestError: it is no function.
+    """
+    if redact is not None and not callable(redact):
+        raise ModelInvalidRequestError(f"redact must be a function that takes a text, not {redact!r:.60}")
 
     def redacted(text: str) -> str:
         if redact is None:

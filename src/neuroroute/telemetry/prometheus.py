@@ -90,6 +90,10 @@ class PrometheusObserver:
         self.registry = registry or REGISTRY
         self._model, self._host = _Bounded(max_models), _Bounded(max_hosts)
         self._tool, self._guard = _Bounded(max_tools), _Bounded(max_guards)
+        if "neuroroute_requests" in getattr(self.registry, "_names_to_collectors", ()):
+            raise ValueError(
+                "the registry has these metrics: let adapters share one observer, or give each a registry="
+            )
         place = ("model", "host")
         self._requests = self._counter("requests", "Requests that are over.", *place, "outcome", "code")
         self._attempts = self._counter("attempts", "Times that requests were sent.", *place, "outcome", "code")
