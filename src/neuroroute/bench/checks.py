@@ -18,7 +18,7 @@ def check_picture(path: Path) -> None:
         ConfigurationError: its ending is of no known format, matplotlib is not installed, or it cannot be written.
     """
     if path.suffix.lower() not in ENDINGS:
-        raise ConfigurationError(f"{path} is no picture's name", hint="Name a file that ends in .png or .svg.")
+        raise ConfigurationError(f"{path} cannot be drawn", hint="Name a file that ends in .png or .svg.")
     if find_spec("matplotlib") is None:
         raise ConfigurationError("a picture needs matplotlib, which this Python does not have", hint=f"{INSTALL}")
     folder = path.absolute().parent

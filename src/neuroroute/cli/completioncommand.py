@@ -35,7 +35,7 @@ def completion(*, shell: str | None) -> None:
     named = PurePath(os.environ.get("SHELL", "")).name
     if shell is None and named not in _SHELLS:
         raise ConfigurationError(
-            f"SHELL names {named or 'no shell'}, for which there is no script",
+            f"SHELL names {named}, for which there is no script" if named else "SHELL is not set",
             hint=f"Name one: neuroroute completion {'|'.join(_SHELLS)}",
         )
     click.echo(script(shell or named))
