@@ -226,7 +226,7 @@ async def test_fix_loads_what_is_not_loaded(lmstudio):
     assert "stream" in {one.check for one in report.findings if one.level == "skipped"}
 
 
-@pytest.mark.parametrize(("jit", "expected"), [(True, "model-loaded-now"), (False, "models-none")])
+@pytest.mark.parametrize(("jit", "expected"), [(True, "model-loaded-now"), (False, "model-not-loaded")])
 async def test_fix_at_a_server_that_is_old(jit, expected):
     """Without /api/v1 a model is loaded by asking for it, where the server does that; else it is not even listed."""
     models = [SimulatedModel("llama3", context_length=32768), SimulatedModel("b")]
@@ -235,6 +235,34 @@ async def test_fix_at_a_server_that_is_old(jit, expected):
         report = await examined(simulator.url, fix=True)
     assert expected in codes(report, "ok", "problem")
     assert simulator.models[0].loaded is jit
+
+
+@pytest.mark.parametrize("profile", [name for name, profile in PROFILES.items() if "v1" not in profile.surfaces])
+async def test_an_old_server_hides_what_is_not_loaded(profile):
+    """With loading on request off, it lists the loaded alone; what is missing may be on disk, and that is said."""
+    models = [SimulatedModel("a"), SimulatedModel("vectors", type="embedding")]
+    async with Simulator(profile=profile, models=models, jit=False) as simulator:
+        none = await examined(simulator.url, quick=True)
+        named = await examined(simulator.url, model="a", quick=True)
+        simulator.models[1].loaded = True
+        vectors = await examined(simulator.url, quick=True)
+        simulator.models.append(SimulatedModel("b", loaded=True))
+        other = await examined(simulator.url, model="a", quick=True)
+    assert codes(none, "problem") == codes(named, "problem") == ["model-not-loaded"]
+    assert none.first.what.startswith("no model is loaded, or there is none")
+    if "v0" in simulator.surfaces:  # before, nobody told what a model is for
+        assert vectors.first.what.startswith("no chat model is loaded, or there is none")
+    assert "`lms ls`" in none.first.do
+    assert "`lms load`" in none.first.do
+    assert 4 in none.first.solutions
+    assert codes(other, "problem") == ["model-not-found"]
+    assert all("`lms load a`" in one.first.do for one in (named, other))
+
+
+async def test_auto_names_no_model(lmstudio):
+    """The name that means whichever is loaded is as good as none."""
+    report = await examined(lmstudio.url, model="auto", quick=True)
+    assert (codes(report, "problem"), report.hosts[0].model) == ([], "llama3")
 
 
 async def test_models_that_are_not_there(lmstudio):

@@ -21,7 +21,7 @@ from neuroroute.doctor.failed import of_error
 from neuroroute.doctor.findings import Finding, HostReport, Phases, Report, found, skipped
 from neuroroute.doctor.identity import listed, who
 from neuroroute.doctor.machine import Machine, this_machine
-from neuroroute.doctor.modelcheck import Choice, apis, chosen
+from neuroroute.doctor.modelcheck import Choice, apis, chosen, may_hide
 from neuroroute.doctor.reach import has_route, on_request, reached
 from neuroroute.doctor.speed import of_machine, of_phases
 from neuroroute.doctor.streamcheck import of_stream, phases
@@ -84,7 +84,7 @@ async def examine(
 
     Args:
         base_url: where they are, as an adapter takes it. Default: ``LMSTUDIO_URL``, else ``http://localhost:1234/v1``.
-        model: the model that is to be asked. Default: the one that is loaded.
+        model: the model that is to be asked. Default, as with ``auto``: the one that is loaded.
         api_token: the token. Default: ``LM_API_TOKEN``.
         tools: tool definitions, in the form of OpenAI's ``tools``, to be checked.
         fix: whether a model that is not loaded may be.
@@ -196,8 +196,16 @@ class _Examination:
     def _models(self, door: Door) -> Choice:
         source, self._listed = listed(door.pages) or ("openai", [])
         more = [path.rpartition("/")[2] for path, page in door.posts.items() if has_route(page)]
-        self._findings += apis(source, lm_studio=who(door.pages) == "LM Studio", more=more)
-        choice = chosen(self._listed, self._asked, on_request(door), can_load=source == "v1", slots=self._host.slots)
+        lm_studio = who(door.pages) == "LM Studio"
+        self._findings += apis(source, lm_studio=lm_studio, more=more)
+        choice = chosen(
+            self._listed,
+            self._asked,
+            on_request(door),
+            can_load=source == "v1",
+            hides=may_hide(self._listed, source, lm_studio=lm_studio),
+            slots=self._host.slots,
+        )
         self._findings += choice.findings
         return choice
 
