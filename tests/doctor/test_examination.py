@@ -336,6 +336,19 @@ async def test_another_model_that_answers(lmstudio):
     assert "model-other-answered" in codes(await examined(lmstudio.url), "warning")
 
 
+async def test_a_stream_that_is_slow_is_no_dead_one(lmstudio):
+    """Pieces that come up to the last moment are no stall: a hint and how fast they came, and no breaker opens."""
+    words = " ".join(["one"] * 10)
+    lmstudio.script(
+        lambda request: Answer(words, delay_between=0.1, chunk_size=4) if request.json.get("stream") else able(request)
+    )
+    report = await examined(lmstudio.url, answer=0.6)
+    assert codes(report, "problem", "warning") == []
+    assert {"stream-slow", "streaming-advised"} <= {*codes(report, "hint")}
+    assert (report.hosts[0].phases.tokens_per_second or 0) > 5
+    assert "breaker-closed" in codes(report, "ok")
+
+
 async def test_a_whole_answer_where_a_stream_was_asked_for(lmstudio):
     """A server that streams nothing is told of; that is a hint."""
     body = b'{"choices":[{"index":0,"message":{"role":"assistant","content":"hi"},"finish_reason":"stop"}]}'

@@ -172,6 +172,12 @@ _TRIALS: Final[dict[str, Rule]] = {
     "stream-stalled": Rule(
         "problem", (13,), "Without a limit, a client waits for ever.", f"Load the model again. {_LOG}"
     ),
+    "stream-slow": Rule(
+        "hint",
+        (16, 17),
+        "It is alive; requests with a limit on all of the answer may fail.",
+        "Wait longer with --timeout, or take a smaller model or quantization.",
+    ),
     "stream-without-done": Rule(
         "hint", (3,), "NeuroRoute goes by the finish reason; other clients wait, or report an error.", _NETWORK
     ),

@@ -287,6 +287,8 @@ def _error_of(seen: StreamSeen) -> LMStudioError | None:
     """What the adapter would have raised, as far as the circuit breaker goes."""
     if seen.error is not None:
         return seen.error
+    if seen.still_coming:
+        return None
     if seen.failure == "timeout":
         return ModelTimeoutError("the stream did not end in time")
     if seen.failure is not None and not seen.deltas:

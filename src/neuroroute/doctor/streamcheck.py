@@ -23,6 +23,9 @@ def of_stream(seen: StreamSeen, *, token: bool) -> list[Finding]:
         return [wrong]
     if not seen.is_stream:
         return [found("stream-not-streamed", "stream", "the answer came whole, although a stream was asked for")]
+    if seen.still_coming:
+        what = f"after {_seconds(seen.total_ms)} and {seen.deltas} pieces it was still coming"
+        return [found("stream-slow", "stream", what)]
     took = f"first piece after {_seconds(seen.first_delta_ms)}, then {seen.deltas - 1} more to its end"
     findings = [found("stream-works", "stream", took)]
     if not seen.done:
@@ -39,6 +42,8 @@ def _wrong(seen: StreamSeen, *, token: bool) -> Finding | None:
     began = f"after {seen.deltas} piece{'s' if seen.deltas != 1 else ''}"
     if seen.error is not None:
         return of_error(seen.error, "stream", token=token)
+    if seen.still_coming:
+        return None
     if seen.failure == "timeout":
         if not seen.deltas:
             return found("no-answer-in-time", "stream", f"nothing came within {_seconds(seen.total_ms)}")
