@@ -104,6 +104,28 @@ def test_a_model_that_is_slow_may_be_waited_for(run_here, well):
     assert told.exit_code == 3
 
 
+@pytest.mark.parametrize("seconds", ["inf", "nan", "0", "1e999"])
+def test_a_timeout_that_is_no_time(run_here, lmstudio, seconds):
+    """What is no number of seconds is wrong usage, and nothing is asked."""
+    told = run_here("doctor", "--timeout", seconds)
+    assert told.exit_code == 2
+    assert "--timeout" in told.stderr
+    assert "Traceback" not in told.stderr
+    assert not lmstudio.requests
+
+
+def test_what_a_tools_file_prints_is_no_output(run_here, well, tmp_path):
+    """A tools file is run; what it prints goes to stderr, so that the JSON is all of stdout."""
+    file = tmp_path / "loud.py"
+    file.write_text(
+        'from neuroroute import tool\nprint("hello")\n@tool\ndef add(a: int) -> int:\n    "Adds."\n    return a\n',
+        encoding="utf-8",
+    )
+    told = run_here("doctor", "--quick", "--json", "--tools", str(file))
+    assert json.loads(told.stdout)["tools"]
+    assert (told.stderr, told.exit_code) == ("hello\n", 0)
+
+
 def test_tool_definitions_are_checked(run_here, well, tmp_path):
     """JSON in each of its forms and Python with @tool functions are read; what is wrong is named by its place."""
     listed, wrapped, one, code = (tmp_path / name for name in ("list.json", "wrapped.json", "one.json", "tools.py"))

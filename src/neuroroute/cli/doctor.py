@@ -83,7 +83,7 @@ def doctor(
     """
     console, aside = consoles(quiet=as_json)
     tools = definitions_in(files)
-    limits = Limits() if timeout is None else Limits(answer=timeout)
+    limits = _limits(timeout)
     more: dict[str, Any] = {"tools": tools, "fix": fix, "quick": quick, "limits": limits}
     report = asyncio.run(_examined(wish, aside, more))
     if as_json:
@@ -94,6 +94,17 @@ def doctor(
         write_lines(console, report)
         aside.print(Text(printable(summary(report))), soft_wrap=True)
     return exit_code_of(report)
+
+
+def _limits(timeout: float | None) -> Limits:
+    if timeout is None:
+        return Limits()
+    try:
+        return Limits(answer=timeout)
+    except ValueError as error:  # infinite, or no number
+        raise ConfigurationError(
+            f"--timeout {timeout} is no number of seconds", hint="Give one, such as --timeout 120."
+        ) from error
 
 
 async def _examined(wish: Wish, aside: Console, more: dict[str, Any]) -> Report:
