@@ -39,6 +39,7 @@ _CODES: Final[dict[str, int]] = {
     **dict.fromkeys(
         (
             "server-on-other-port",
+            "server-on-other-address",
             "server-redirects",
             "url-wrong-path",
             "not-an-api",

@@ -65,6 +65,7 @@ _SERVER: Final[dict[str, Rule]] = {
     "server-reachable": Rule("ok"),
     "server-not-reachable": Rule("problem", (1,), "Every request fails.", _START),
     "server-on-other-port": Rule("problem", (2, 1), "Requests go to a port where nothing listens.", _URL),
+    "server-on-other-address": Rule("problem", (2, 1), "Requests go to an address where nobody answers.", _URL),
     "server-host-unknown": Rule("problem", (2, 3), "No request can be sent.", "Check the name in the address."),
     "server-no-route": Rule("problem", (3,), "Packets are lost on the way, or a firewall drops them.", _NETWORK),
     "server-hangs": Rule(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
-from neuroroute.doctor.door import LISTINGS, Door, Page
+from neuroroute.doctor.door import LISTINGS, Door, Neighbour, Page, bracketed
 from neuroroute.doctor.findings import Finding, found
 from neuroroute.doctor.identity import asks_for_token, keys_in, listed, says_loading, web_server, who
 from neuroroute.hostlist import normalise_url
@@ -38,12 +38,12 @@ def _not_there(door: Door) -> Finding | None:
         return found("server-host-unknown", "server", f"the name {door.host!r} has no address")
     if door.opened:
         return None
-    lm_studio = next((one.port for one in door.neighbours if who(one.pages) == "LM Studio"), None)
-    if lm_studio is not None:
-        what = f"nothing listens at {at}, but LM Studio answers at port {lm_studio}"
-        return found("server-on-other-port", "server", what, do=f"Use --url {_address(door, port=lm_studio)}")
+    if (other := _lm_studio_beside(door)) is not None:
+        code = "server-on-other-address" if other.host != door.host else "server-on-other-port"
+        what = f"nothing listens at {at}, but LM Studio answers at {_place(door, other)}"
+        return found(code, "server", what, do=_other(door))
     if any(one.failure == "refused" for one in door.tries):
-        others = [f"{who(one.pages)} at port {one.port}" for one in door.neighbours if who(one.pages)]
+        others = [f"{who(one.pages)} at {_place(door, one)}" for one in door.neighbours if who(one.pages)]
         beside = f" (there is {' and '.join(others)})" if others else ""
         do = None
         if not door.is_local:
@@ -153,7 +153,14 @@ def _token_found(door: Door) -> Finding:
 def _localhost_trap(door: Door) -> Finding | None:
     closed = [one.address for one in door.tries if one.failure is not None]
     opened = [one.address for one in door.tries if one.failure is None]
-    if not closed or not opened or door.tries[0].failure is None:
+    mine, here = who(door.pages), opened[0]
+    stranger = next((one for one in door.neighbours if one.host in opened and who(one.pages) != mine), None)
+    if stranger is not None and listed(door.pages):
+        theirs = who(stranger.pages) or web_server(stranger.pages)
+        what = f"{door.host} means two servers: {mine} at {here}, and {theirs} at {stranger.host}"
+        do = f"Use --url {_address(door, host=here)}"
+        return found("localhost-trap", "server", what, do=do, level="warning")
+    if not closed or door.tries[0].failure is None:
         return None
     what = f"{door.host} means {closed[0]} first, where nobody answers; {opened[0]} does"
     return found("localhost-trap", "server", what, do=f"Write {opened[0]} instead of {door.host} for other clients.")
@@ -205,16 +212,27 @@ def has_route(page: Page | None) -> bool:
     return page.status not in (404, 405, 501) and b"Unexpected endpoint" not in page.body
 
 
-def _address(door: Door, *, scheme: str | None = None, port: int | None = None) -> str:
-    host = f"[{door.host}]" if ":" in door.host else door.host
-    return normalise_url(f"{scheme or urlsplit(door.url).scheme}://{host}:{port or door.port}")
+def _address(door: Door, *, scheme: str | None = None, host: str | None = None, port: int | None = None) -> str:
+    scheme = scheme or urlsplit(door.url).scheme
+    return normalise_url(f"{scheme}://{bracketed(host or door.host)}:{port or door.port}")
+
+
+def _place(door: Door, other: Neighbour) -> str:
+    return f"port {other.port}" if other.host == door.host else f"{bracketed(other.host)}:{other.port}"
+
+
+def _lm_studio_beside(door: Door) -> Neighbour | None:
+    return next((one for one in door.neighbours if who(one.pages) == "LM Studio"), None)
 
 
 def _beside(door: Door) -> str:
-    others = [f"{who(one.pages)} answers at port {one.port}" for one in door.neighbours if who(one.pages)]
+    others = [f"{who(one.pages)} answers at {_place(door, one)}" for one in door.neighbours if who(one.pages)]
     return f"; {' and '.join(others)}" if others else ""
 
 
 def _other(door: Door) -> str | None:
-    port = next((one.port for one in door.neighbours if who(one.pages) == "LM Studio"), None)
-    return None if port is None else f"Use --url {_address(door, scheme='http', port=port)}"
+    other = _lm_studio_beside(door)
+    if other is None:
+        return None
+    scheme = None if other.port == door.port else "http"
+    return f"Use --url {_address(door, scheme=scheme, host=other.host, port=other.port)}"
