@@ -200,6 +200,18 @@ async def test_it_ends_whatever_hangs():
     assert time.monotonic() - began < 2.0
 
 
+async def test_what_trying_again_heals_is_no_problem(lmstudio):
+    """One failure that passes by itself is a warning that says what happened; a second one is a problem."""
+    lmstudio.script(able)
+    lmstudio.fail("model_reloaded", path="/v1/chat/completions")
+    report = await examined(lmstudio.url)
+    assert (codes(report, "problem"), codes(report, "warning")) == ([], ["completion-retried"])
+    assert "Model reloaded" in report.first.what
+    assert {"completion-works", "breaker-closed"} <= {*codes(report, "ok")}
+    lmstudio.fail("model_reloaded", path="/v1/chat/completions", times=2)
+    assert codes(await examined(lmstudio.url), "problem") == ["model-unloaded"]
+
+
 async def test_a_whole_answer_that_is_lost_leaves_the_stream_to_try():
     """Where only whole answers break, the stream is tried and found to work."""
     async with faulty("whole:cut:10") as server:

@@ -151,6 +151,9 @@ _MODELS: Final[dict[str, Rule]] = {
 
 _TRIALS: Final[dict[str, Rule]] = {
     "completion-works": Rule("ok"),
+    "completion-retried": Rule(
+        "warning", (12, 13), "NeuroRoute tries again by itself; other clients report an error.", _LOG
+    ),
     "answer-all-reasoning": Rule(
         "hint",
         (),
