@@ -238,6 +238,18 @@ async def test_fix_loads_what_is_not_loaded(lmstudio):
     assert "stream" in {one.check for one in report.findings if one.level == "skipped"}
 
 
+async def test_a_load_that_fails_is_advised_well(lmstudio):
+    """What fails under fix is not advised to fix; a load that takes long is not advised a limit that bounds no load."""
+    lmstudio.jit = False
+    for model in lmstudio.models:
+        model.loaded = False
+    lmstudio.models[0].load_seconds = 30
+    report = await examine(lmstudio.url, limits=Limits(load=0.1), fix=True, environ={}, ports=(), machine=lambda: IDLE)
+    assert codes(report, "problem") == ["no-answer-in-time"]
+    assert "`lms load llama3`" in report.first.do
+    assert not any(word in one.do for one in report.findings for word in ("--fix", "--timeout"))
+
+
 @pytest.mark.parametrize(("jit", "expected"), [(True, "model-loaded-now"), (False, "model-not-loaded")])
 async def test_fix_at_a_server_that_is_old(jit, expected):
     """Without /api/v1 a model is loaded by asking for it, where the server does that; else it is not even listed."""

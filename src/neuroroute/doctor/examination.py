@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import math
 import os
-import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, TypeAlias
@@ -17,7 +16,7 @@ from neuroroute.details import ModelDetails
 from neuroroute.doctor.breakers import of_failures
 from neuroroute.doctor.codes import Check
 from neuroroute.doctor.door import USUAL_PORTS, Door, look_at
-from neuroroute.doctor.failed import of_error
+from neuroroute.doctor.failed import of_load, with_model
 from neuroroute.doctor.findings import Finding, HostReport, Phases, Report, found, skipped
 from neuroroute.doctor.identity import listed, who
 from neuroroute.doctor.machine import Machine, this_machine
@@ -154,9 +153,11 @@ class _Examination:
 
     async def report(self, ports: Sequence[int], *, fix: bool, quick: bool) -> HostReport:
         """Looks at it, and tells."""
-        model_id = await self._examine(ports, fix=fix, quick=quick)
+        choice = await self._examine(ports, fix=fix, quick=quick)
         token = self._host.api_token
-        self._findings = [_named(model_id, one) for one in self._findings]
+        model, model_id = choice.model, choice.model_id
+        if model is not None:
+            self._findings = [with_model(one, model, model_id) for one in self._findings]
         return HostReport(
             name=self._host.name,
             url=self._host.url,
@@ -165,27 +166,27 @@ class _Examination:
             phases=self._phases,
         )
 
-    async def _examine(self, ports: Sequence[int], *, fix: bool, quick: bool) -> str:
+    async def _examine(self, ports: Sequence[int], *, fix: bool, quick: bool) -> Choice:
         self._tell("is it there?")
         door = await look_at(self._host, within=self._limits.page, ports=ports)
         self._findings += reached(door, token=self._has_token, environ=self._environ)
         if self._is_broken():
             self._skip(("apis", "models", *_TRIALS), "the server cannot be used", quick=quick)
-            return ""
+            return Choice([], None, ready=False)
         choice = self._models(door)
         if fix and choice.model is not None and choice.loadable:
             choice = await self._load(choice, choice.model.key)
         if door.is_local:
             self._findings += of_machine(self._machine(), choice.model)
         if quick:
-            return choice.model_id
+            return choice
         if choice.model is None or not choice.ready:
             why = "there is no model to ask" if choice.model is None else f"{choice.model.key} is not loaded"
             why += "; --fix loads it" if choice.loadable and not fix else ""
             self._skip(_TRIALS, why, quick=quick)
-            return choice.model_id
+            return choice
         await self._try(choice, door)
-        return choice.model_id
+        return choice
 
     def _is_broken(self) -> bool:
         return any(one.level == "problem" for one in self._findings)
@@ -220,7 +221,8 @@ class _Examination:
                 self._listed = await adapter.list_models()
         except (LMStudioError, TimeoutError) as error:
             failed = error if isinstance(error, LMStudioError) else ModelTimeoutError(f"{key} is still loading")
-            self._findings.append(of_error(failed, "models", token=self._has_token))
+            self._findings = [one for one in self._findings if one not in choice.findings]
+            self._findings.append(of_load(failed, token=self._has_token))
             self._errors.append(failed)
             return choice
         finally:
@@ -296,13 +298,6 @@ def _error_of(seen: StreamSeen) -> LMStudioError | None:
     if seen.failure is not None or (seen.is_stream and not seen.done and seen.finish_reason is None):
         return StreamInterruptedError("the stream broke off")
     return None
-
-
-def _named(model_id: str, finding: Finding) -> Finding:
-    """The finding with the model's name in the commands."""
-    if not model_id or "MODEL" not in finding.do:
-        return finding
-    return msgspec.structs.replace(finding, do=re.sub(r"\bMODEL\b", lambda _: model_id, finding.do))
 
 
 def _without(token: str | None, finding: Finding) -> Finding:
