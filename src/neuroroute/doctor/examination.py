@@ -21,7 +21,7 @@ from neuroroute.doctor.findings import Finding, HostReport, Phases, Report, foun
 from neuroroute.doctor.identity import listed, who
 from neuroroute.doctor.machine import Machine, this_machine
 from neuroroute.doctor.modelcheck import Choice, apis, chosen, may_hide
-from neuroroute.doctor.reach import has_route, on_request, reached
+from neuroroute.doctor.reach import has_route, on_request, quickest_ms, reached
 from neuroroute.doctor.speed import of_machine, of_phases
 from neuroroute.doctor.streamcheck import of_stream, phases
 from neuroroute.doctor.toolcheck import check_tools
@@ -258,13 +258,14 @@ class _Examination:
         self._tell("a stream")
         body = stream_request(choice.model_id)
         seen = await stream_seen(self._host, self._host.api_token, body, within=self._limits.answer)
-        findings = of_stream(seen, token=self._has_token)
+        page_ms = quickest_ms(door)
+        findings = of_stream(seen, token=self._has_token, page_ms=page_ms or 0.0)
         self._take(_error_of(seen), findings)
         if any(one.level == "problem" for one in findings):
             self._skip(("speed",), "the stream failed", quick=False)
             return
         connect = min((one.ms for one in door.tries if one.failure is None), default=None)
-        self._phases = phases(seen, connect, self._load_ms)
+        self._phases = phases(seen, connect, self._load_ms, page_ms)
         context = choice.model.context_length if choice.model is not None else None
         self._findings += of_phases(self._phases, context)
 

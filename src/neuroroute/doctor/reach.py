@@ -122,8 +122,7 @@ def _not_an_api(door: Door) -> Finding | None:
 
 def _reachable(door: Door) -> Finding:
     name, at = who(door.pages), door.at
-    ms = min((one.ms for one in door.pages.values() if one.status), default=0.0)
-    what = f"{name} answers at {at} in {ms:.0f} ms"
+    what = f"{name} answers at {at} in {quickest_ms(door) or 0.0:.0f} ms"
     if name == "LM Studio":
         return found("server-reachable", "server", what)
     return found("not-lm-studio", "server", what, do="")
@@ -172,11 +171,15 @@ def _too_slow(door: Door) -> Finding:
 
 
 def _slow(door: Door) -> Finding | None:
-    connects = [one.ms for one in door.tries if one.failure is None]
-    answered = [one.ms for one in door.pages.values() if one.status]
-    if not connects or not answered or min(answered) < _SLOW_MS:
+    took = quickest_ms(door)
+    if took is None or took < _SLOW_MS:
         return None
-    return found("network-slow", "server", f"the quickest answer took {min(answered) / 1000:.1f} s")
+    return found("network-slow", "server", f"the quickest answer took {took / 1000:.1f} s")
+
+
+def quickest_ms(door: Door) -> float | None:
+    """What the quickest page took; None: none came."""
+    return min((one.ms for one in door.pages.values() if one.status), default=None)
 
 
 def _proxied(door: Door, environ: Mapping[str, str]) -> Finding | None:

@@ -40,6 +40,8 @@ class StreamSeen(msgspec.Struct, kw_only=True):
     """How many pieces of text, reasoning or calls came."""
     first_delta_ms: float | None = None
     last_delta_ms: float | None = None
+    arrivals: int = 0
+    """At how many different times pieces came."""
     longest_gap_ms: float = 0.0
     """Between two pieces."""
     finish_reason: str | None = None
@@ -79,11 +81,17 @@ class StreamSeen(msgspec.Struct, kw_only=True):
             self.finish_reason = choice.get("finish_reason") or self.finish_reason
             delta = choice.get("delta")
             if is_mapping(delta) and any(delta.get(name) for name in ("content", "reasoning_content", "reasoning")):
-                self.deltas += 1
-                if self.last_delta_ms is not None:
-                    self.longest_gap_ms = max(self.longest_gap_ms, ms - self.last_delta_ms)
-                self.first_delta_ms = ms if self.first_delta_ms is None else self.first_delta_ms
-                self.last_delta_ms = ms
+                self._count_piece(ms)
+
+    def _count_piece(self, ms: float) -> None:
+        self.deltas += 1
+        if self.last_delta_ms is None:
+            self.first_delta_ms = self.last_delta_ms = ms
+            self.arrivals = 1
+            return
+        self.arrivals += ms > self.last_delta_ms
+        self.longest_gap_ms = max(self.longest_gap_ms, ms - self.last_delta_ms)
+        self.last_delta_ms = ms
 
 
 async def _body(response: aiohttp.ClientResponse) -> bytes:
