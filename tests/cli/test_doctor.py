@@ -136,7 +136,9 @@ def test_tool_definitions_are_checked(run_here, well, tmp_path):
         f'from neuroroute import tool\n\n@tool\ndef add(a: int, b: int) -> int:\n    "{SECRET}"\n    return a + b\n',
         encoding="utf-8",
     )
-    for file in (listed, wrapped):
+    marked = tmp_path / "marked.json"
+    marked.write_text(json.dumps([GOOD]), encoding="utf-8-sig")
+    for file in (listed, wrapped, marked):
         report = json.loads(run_here("doctor", "--quick", "--json", "--tools", str(file)).stdout)
         assert [finding["code"] for finding in report["tools"]] == ["tools-good"]
     told = run_here("doctor", "--quick", "--tools", str(one), "--tools", str(code))

@@ -55,6 +55,7 @@ def codes(seen, environ=None, *, token=False):
         (door(pages={"/v1/models": Page(status=401, body=b"LM Studio API token")}), "token-required"),
         (door(pages={"/v1/models": Page(status=302, location="https://user:pw@there/x")}), "server-redirects"),
         (door(pages={"/v1/models": Page(status=429)}), "rate-limited"),
+        (door(pages={"/v1/models": Page(status=402)}), "quota-exceeded"),
         (door(pages={"/v1/models": Page(status=503, body=b"Loading model")}), "model-loading"),
         (door(pages={"/v1/models": Page(status=502, body=b"<html>")}), "server-error"),
         (door("http://localhost:1234/x/v1", pages=dict.fromkeys(LISTINGS, MISSING), at_root={"/v1/models": V1}),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import codecs
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -168,7 +169,7 @@ def definitions_in(files: Sequence[Path]) -> list[object]:
 
 def _in_json(file: Path) -> list[object]:
     try:
-        read: Any = msgspec.json.decode(file.read_bytes())
+        read: Any = msgspec.json.decode(file.read_bytes().removeprefix(codecs.BOM_UTF8))  # Windows' editors write one
     except OSError as error:
         raise ConfigurationError(f"{file} cannot be read: {error.strerror or error}") from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:

@@ -8,7 +8,6 @@ from typing import NamedTuple
 from neuroroute.details import ListingSource, ModelDetails
 from neuroroute.doctor.findings import Finding, found
 from neuroroute.errors import ModelNotFoundError
-from neuroroute.pipe.gate import DEFAULT_SLOTS
 from neuroroute.selection import AUTO, named
 
 _SMALL_CONTEXT = 8192
@@ -135,9 +134,7 @@ def _ready(model: ModelDetails, slots: int | None) -> list[Finding]:
     told = [
         "loaded" if model.loaded else "",
         f"context {context}" + (f" of {most}" if most and most != context else "") if context else "",
-        f"{parallel} request{'s' if parallel != 1 else ''} at once"
-        if parallel
-        else f"NeuroRoute sends {slots or DEFAULT_SLOTS} at once",
+        f"{parallel} request{'s' if parallel != 1 else ''} at once" if parallel else "",
     ]
     findings = [found("model-ready", "models", f"{model.key}: {', '.join(filter(None, told)) or 'listed'}")]
     if parallel and slots and slots > parallel:

@@ -90,6 +90,8 @@ def _not_allowed(door: Door, *, token: bool) -> Finding | None:
         to = page.location.partition("://")[2].rpartition("@")[2]
         what = f"the server redirects to {to or 'another address'}"
         return found("server-redirects", "server", what, do="Use that address as --url.")
+    if page.status == 402:
+        return found("quota-exceeded", "server", "requests are refused until somebody pays (402)")
     if page.status == 429:
         return found("rate-limited", "server", "requests are refused: too many (429)")
     if says_loading(page):
