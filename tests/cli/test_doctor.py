@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
+import time
 
 import pytest
 
@@ -172,6 +176,22 @@ def test_a_token_is_never_shown(run_here, environment, well):
     assert [told.exit_code for told in (*wrong, *right)] == [2, 2, 0, 0]
     for told in (*wrong, *right):
         assert not any(secret in told.stdout + told.stderr for secret in ("canary", "secretkey"))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT between processes")
+@pytest.mark.parametrize(
+    ("number", "code", "name"), [(signal.SIGINT, 130, "INTERRUPTED"), (signal.SIGTERM, 143, "TERMINATED")]
+)
+def test_json_tells_that_it_was_stopped(environment, well, number, code, name):
+    """Stopped by a signal, --json prints one object that says so, as `ask` does."""
+    well.answer(Answer("late", delay=30.0))
+    command = [sys.executable, "-m", "neuroroute", "doctor", "--json"]
+    running = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, env=environment)
+    while not any(request.path == "/v1/chat/completions" for request in well.requests):
+        time.sleep(0.01)
+    running.send_signal(number)
+    told = json.loads(running.communicate(timeout=5)[0])
+    assert (running.returncode, told["error"]["code"]) == (code, name)
 
 
 def test_a_person_sees_it_on_one_screen(on_terminal, environment, well):

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, cast
 
+from neuroroute.cli.exits import Terminated
 from neuroroute.errors import ConfigurationError
 from neuroroute.tools.functions import Tool
 
@@ -58,6 +59,8 @@ def _run(path: Path) -> ModuleType:
         # What it prints is none of our output, which may be JSON.
         with contextlib.redirect_stdout(sys.stderr):
             spec.loader.exec_module(module)
+    except Terminated:
+        raise
     except SystemExit as error:
         raise ConfigurationError(f"{path} ends the program when it is run", hint=_UNGUARDED) from error
     except Exception as error:
