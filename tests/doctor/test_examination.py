@@ -422,6 +422,19 @@ async def test_several_hosts_are_examined_each(lmstudio):
     assert steps[0].startswith(f"127.0.0.1:{lmstudio.port}")
 
 
+async def test_hosts_are_examined_at_once(lmstudio):
+    """The second host is looked at while the first does not answer; the reports keep the hosts' order."""
+    async with Simulator() as other:
+        lmstudio.script(able)
+        other.script(able)
+        lmstudio.answer(Answer("late", delay=0.4), path="/v1/chat/completions")
+        steps = []
+        report = await examined([lmstudio.url, other.url], on_step=steps.append)
+    first, second = (f"127.0.0.1:{one.port}" for one in (lmstudio, other))
+    assert [host.name for host in report.hosts] == [first, second]
+    assert steps.index(f"{second}: structured output") < steps.index(f"{first}: a stream")
+
+
 async def test_settings_that_cannot_be_used_raise():
     """What is wrong before anything is asked is an error, as everywhere."""
     with pytest.raises(ConfigurationError):

@@ -99,7 +99,7 @@ async def examine(
     """
     environ = os.environ if environ is None else environ
     settings = find_settings(base_url=base_url, timeout_ms=None, api_token=api_token, app=None, environ=environ)
-    host_reports: list[HostReport] = []
+    examinations: list[_Examination] = []
     for host in settings.hosts:
         settled = msgspec.structs.replace(host, api_token=host.api_token or settings.api_token)
         one = _Examination(
@@ -110,9 +110,12 @@ async def examine(
             _steps(on_step, host.name if len(settings.hosts) > 1 else ""),
             machine or this_machine,
         )
-        host_reports.append(await one.report(USUAL_PORTS if ports is None else ports, fix=fix, quick=quick))
+        examinations.append(one)
+    ports = USUAL_PORTS if ports is None else ports
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(one.report(ports, fix=fix, quick=quick)) for one in examinations]
     of_tools = check_tools(tools) if tools else []
-    return Report(hosts=tuple(host_reports), tools=tuple(of_tools))
+    return Report(hosts=tuple(task.result() for task in tasks), tools=tuple(of_tools))
 
 
 def _steps(on_step: OnStep | None, host: str) -> OnStep:
