@@ -14,7 +14,7 @@ import pytest
 from neuroroute.doctor import Limits, examine
 from neuroroute.doctor.door import LISTINGS, Door, Page, Try
 from neuroroute.doctor.reach import has_route, reached
-from neuroroute.simulator import Fail
+from neuroroute.simulator import ChaosProxy, Fail, FaultPlan
 
 V1 = Page(status=200, body=b'{"data":[{"id":"llama3"}]}', ms=5.0)
 GREETING = Page(status=200, body=b'{"lmstudio":true}', ms=2.0)
@@ -231,6 +231,14 @@ async def test_two_servers_at_one_name(lmstudio, names):
     assert f"LM Studio answers at 127.0.0.1:{port}" in stranger.first.what
     assert (ours.first.code, ours.first.level) == ("localhost-trap", "warning")
     assert ours.first.do == f"Use --url {lmstudio.url}"
+
+
+async def test_a_narrow_way_is_told(lmstudio):
+    """Where a page needs its time to come, by its bytes per second the network is slow, not only the model."""
+    async with ChaosProxy(lmstudio.url, *FaultPlan("bandwidth:4000").network) as proxy:
+        report = await examined(proxy.url)
+    assert [one.code for one in report.findings if one.code == "network-slow"]
+    assert "network-slow" not in [one.code for one in (await examined(lmstudio.url)).findings]
 
 
 async def test_ollama_is_known_as_such():

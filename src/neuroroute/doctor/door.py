@@ -45,6 +45,9 @@ class Page(msgspec.Struct, frozen=True, kw_only=True):
     """Where it redirects to, without its query."""
     body: bytes = b""
     ms: float = 0.0
+    """Until its first byte."""
+    whole_ms: float = 0.0
+    """Until its last."""
 
 
 class Try(msgspec.Struct, frozen=True, kw_only=True):
@@ -255,6 +258,7 @@ class _Look:
                     location=response.headers.get("Location", "").partition("?")[0],
                     body=read,
                     ms=ms,
+                    whole_ms=(last - began) * 1000,
                 )
         except (TimeoutError, aiohttp.ClientError, OSError, ValueError) as error:
             failure = failure_of(error)

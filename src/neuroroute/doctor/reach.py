@@ -11,6 +11,9 @@ from neuroroute.doctor.identity import asks_for_token, keys_in, listed, says_loa
 from neuroroute.hostlist import normalise_url
 
 _SLOW_MS = 1000.0
+_NARROW = 8000.0
+"""Bytes per second; a stream of 30 tokens per second takes as many."""
+_NARROW_MS = 100.0
 
 
 def reached(door: Door, *, token: bool, environ: Mapping[str, str]) -> list[Finding]:
@@ -175,8 +178,18 @@ def _too_slow(door: Door) -> Finding:
 def _slow(door: Door) -> Finding | None:
     took = quickest_ms(door)
     if took is None or took < _SLOW_MS:
-        return None
+        return _narrow(door)
     return found("network-slow", "server", f"the quickest answer took {took / 1000:.1f} s")
+
+
+def _narrow(door: Door) -> Finding | None:
+    """Where the largest page took its time to come, once it had begun."""
+    page = max(door.pages.values(), key=lambda one: len(one.body))
+    lasted = page.whole_ms - page.ms
+    if lasted < _NARROW_MS or len(page.body) / lasted * 1000 > _NARROW:
+        return None
+    what = f"answers come with {len(page.body) / lasted * 1000:.0f} bytes per second"
+    return found("network-slow", "server", what)
 
 
 def quickest_ms(door: Door) -> float | None:
