@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
+import time
 
 import pytest
 
@@ -104,6 +108,28 @@ def test_a_model_that_is_slow_may_be_waited_for(run_here, well):
     assert told.exit_code == 3
 
 
+@pytest.mark.parametrize("seconds", ["inf", "nan", "0", "1e999"])
+def test_a_timeout_that_is_no_time(run_here, lmstudio, seconds):
+    """What is no number of seconds is wrong usage, and nothing is asked."""
+    told = run_here("doctor", "--timeout", seconds)
+    assert told.exit_code == 2
+    assert "--timeout" in told.stderr
+    assert "Traceback" not in told.stderr
+    assert not lmstudio.requests
+
+
+def test_what_a_tools_file_prints_is_no_output(run_here, well, tmp_path):
+    """A tools file is run; what it prints goes to stderr, so that the JSON is all of stdout."""
+    file = tmp_path / "loud.py"
+    file.write_text(
+        'from neuroroute import tool\nprint("hello")\n@tool\ndef add(a: int) -> int:\n    "Adds."\n    return a\n',
+        encoding="utf-8",
+    )
+    told = run_here("doctor", "--quick", "--json", "--tools", str(file))
+    assert json.loads(told.stdout)["tools"]
+    assert (told.stderr, told.exit_code) == ("hello\n", 0)
+
+
 def test_tool_definitions_are_checked(run_here, well, tmp_path):
     """JSON in each of its forms and Python with @tool functions are read; what is wrong is named by its place."""
     listed, wrapped, one, code = (tmp_path / name for name in ("list.json", "wrapped.json", "one.json", "tools.py"))
@@ -114,7 +140,9 @@ def test_tool_definitions_are_checked(run_here, well, tmp_path):
         f'from neuroroute import tool\n\n@tool\ndef add(a: int, b: int) -> int:\n    "{SECRET}"\n    return a + b\n',
         encoding="utf-8",
     )
-    for file in (listed, wrapped):
+    marked = tmp_path / "marked.json"
+    marked.write_text(json.dumps([GOOD]), encoding="utf-8-sig")
+    for file in (listed, wrapped, marked):
         report = json.loads(run_here("doctor", "--quick", "--json", "--tools", str(file)).stdout)
         assert [finding["code"] for finding in report["tools"]] == ["tools-good"]
     told = run_here("doctor", "--quick", "--tools", str(one), "--tools", str(code))
@@ -148,6 +176,22 @@ def test_a_token_is_never_shown(run_here, environment, well):
     assert [told.exit_code for told in (*wrong, *right)] == [2, 2, 0, 0]
     for told in (*wrong, *right):
         assert not any(secret in told.stdout + told.stderr for secret in ("canary", "secretkey"))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT between processes")
+@pytest.mark.parametrize(
+    ("number", "code", "name"), [(signal.SIGINT, 130, "INTERRUPTED"), (signal.SIGTERM, 143, "TERMINATED")]
+)
+def test_json_tells_that_it_was_stopped(environment, well, number, code, name):
+    """Stopped by a signal, --json prints one object that says so, as `ask` does."""
+    well.answer(Answer("late", delay=30.0))
+    command = [sys.executable, "-m", "neuroroute", "doctor", "--json"]
+    running = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, env=environment)
+    while not any(request.path == "/v1/chat/completions" for request in well.requests):
+        time.sleep(0.01)
+    running.send_signal(number)
+    told = json.loads(running.communicate(timeout=5)[0])
+    assert (running.returncode, told["error"]["code"]) == (code, name)
 
 
 def test_a_person_sees_it_on_one_screen(on_terminal, environment, well):

@@ -35,6 +35,8 @@ def test_the_tools_of_a_file(tmp_path: Path) -> None:
     [
         ("x = 1", "has no @tool functions. One looks like this"),
         ("import nowhere_at_all", "cannot be run: ModuleNotFoundError"),
+        ("import sys\nsys.exit(0)", "ends the program when it is run"),
+        ("raise SystemExit('secret')", "ends the program when it is run"),
         ("def (", "cannot be run: SyntaxError"),
         ("from neuroroute import tool\n@tool\ndef f(*a): ...", "cannot be run: ModelInvalidRequestError"),
     ],

@@ -200,6 +200,18 @@ async def test_it_ends_whatever_hangs():
     assert time.monotonic() - began < 2.0
 
 
+async def test_what_trying_again_heals_is_no_problem(lmstudio):
+    """One failure that passes by itself is a warning that says what happened; a second one is a problem."""
+    lmstudio.script(able)
+    lmstudio.fail("model_reloaded", path="/v1/chat/completions")
+    report = await examined(lmstudio.url)
+    assert (codes(report, "problem"), codes(report, "warning")) == ([], ["completion-retried"])
+    assert "Model reloaded" in report.first.what
+    assert {"completion-works", "breaker-closed"} <= {*codes(report, "ok")}
+    lmstudio.fail("model_reloaded", path="/v1/chat/completions", times=2)
+    assert codes(await examined(lmstudio.url), "problem") == ["model-unloaded"]
+
+
 async def test_a_whole_answer_that_is_lost_leaves_the_stream_to_try():
     """Where only whole answers break, the stream is tried and found to work."""
     async with faulty("whole:cut:10") as server:
@@ -226,7 +238,19 @@ async def test_fix_loads_what_is_not_loaded(lmstudio):
     assert "stream" in {one.check for one in report.findings if one.level == "skipped"}
 
 
-@pytest.mark.parametrize(("jit", "expected"), [(True, "model-loaded-now"), (False, "models-none")])
+async def test_a_load_that_fails_is_advised_well(lmstudio):
+    """What fails under fix is not advised to fix; a load that takes long is not advised a limit that bounds no load."""
+    lmstudio.jit = False
+    for model in lmstudio.models:
+        model.loaded = False
+    lmstudio.models[0].load_seconds = 30
+    report = await examine(lmstudio.url, limits=Limits(load=0.1), fix=True, environ={}, ports=(), machine=lambda: IDLE)
+    assert codes(report, "problem") == ["no-answer-in-time"]
+    assert "`lms load llama3`" in report.first.do
+    assert not any(word in one.do for one in report.findings for word in ("--fix", "--timeout"))
+
+
+@pytest.mark.parametrize(("jit", "expected"), [(True, "model-loaded-now"), (False, "model-not-loaded")])
 async def test_fix_at_a_server_that_is_old(jit, expected):
     """Without /api/v1 a model is loaded by asking for it, where the server does that; else it is not even listed."""
     models = [SimulatedModel("llama3", context_length=32768), SimulatedModel("b")]
@@ -235,6 +259,34 @@ async def test_fix_at_a_server_that_is_old(jit, expected):
         report = await examined(simulator.url, fix=True)
     assert expected in codes(report, "ok", "problem")
     assert simulator.models[0].loaded is jit
+
+
+@pytest.mark.parametrize("profile", [name for name, profile in PROFILES.items() if "v1" not in profile.surfaces])
+async def test_an_old_server_hides_what_is_not_loaded(profile):
+    """With loading on request off, it lists the loaded alone; what is missing may be on disk, and that is said."""
+    models = [SimulatedModel("a"), SimulatedModel("vectors", type="embedding")]
+    async with Simulator(profile=profile, models=models, jit=False) as simulator:
+        none = await examined(simulator.url, quick=True)
+        named = await examined(simulator.url, model="a", quick=True)
+        simulator.models[1].loaded = True
+        vectors = await examined(simulator.url, quick=True)
+        simulator.models.append(SimulatedModel("b", loaded=True))
+        other = await examined(simulator.url, model="a", quick=True)
+    assert codes(none, "problem") == codes(named, "problem") == ["model-not-loaded"]
+    assert none.first.what.startswith("no model is loaded, or there is none")
+    if "v0" in simulator.surfaces:  # before, nobody told what a model is for
+        assert vectors.first.what.startswith("no chat model is loaded, or there is none")
+    assert "`lms ls`" in none.first.do
+    assert "`lms load`" in none.first.do
+    assert 4 in none.first.solutions
+    assert codes(other, "problem") == ["model-not-found"]
+    assert all("`lms load a`" in one.first.do for one in (named, other))
+
+
+async def test_auto_names_no_model(lmstudio):
+    """The name that means whichever is loaded is as good as none."""
+    report = await examined(lmstudio.url, model="auto", quick=True)
+    assert (codes(report, "problem"), report.hosts[0].model) == ([], "llama3")
 
 
 async def test_models_that_are_not_there(lmstudio):
@@ -308,6 +360,19 @@ async def test_another_model_that_answers(lmstudio):
     assert "model-other-answered" in codes(await examined(lmstudio.url), "warning")
 
 
+async def test_a_stream_that_is_slow_is_no_dead_one(lmstudio):
+    """Pieces that come up to the last moment are no stall: a hint and how fast they came, and no breaker opens."""
+    words = " ".join(["one"] * 10)
+    lmstudio.script(
+        lambda request: Answer(words, delay_between=0.1, chunk_size=4) if request.json.get("stream") else able(request)
+    )
+    report = await examined(lmstudio.url, answer=0.6)
+    assert codes(report, "problem", "warning") == []
+    assert {"stream-slow", "streaming-advised"} <= {*codes(report, "hint")}
+    assert (report.hosts[0].phases.tokens_per_second or 0) > 5
+    assert "breaker-closed" in codes(report, "ok")
+
+
 async def test_a_whole_answer_where_a_stream_was_asked_for(lmstudio):
     """A server that streams nothing is told of; that is a hint."""
     body = b'{"choices":[{"index":0,"message":{"role":"assistant","content":"hi"},"finish_reason":"stop"}]}'
@@ -355,6 +420,19 @@ async def test_several_hosts_are_examined_each(lmstudio):
     assert not any(one.level == "problem" for one in report.hosts[0].findings)
     assert steps[0].endswith("is it there?")
     assert steps[0].startswith(f"127.0.0.1:{lmstudio.port}")
+
+
+async def test_hosts_are_examined_at_once(lmstudio):
+    """The second host is looked at while the first does not answer; the reports keep the hosts' order."""
+    async with Simulator() as other:
+        lmstudio.script(able)
+        other.script(able)
+        lmstudio.answer(Answer("late", delay=0.4), path="/v1/chat/completions")
+        steps = []
+        report = await examined([lmstudio.url, other.url], on_step=steps.append)
+    first, second = (f"127.0.0.1:{one.port}" for one in (lmstudio, other))
+    assert [host.name for host in report.hosts] == [first, second]
+    assert steps.index(f"{second}: structured output") < steps.index(f"{first}: a stream")
 
 
 async def test_settings_that_cannot_be_used_raise():

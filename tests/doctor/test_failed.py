@@ -5,14 +5,16 @@ from __future__ import annotations
 import pytest
 
 from neuroroute import LMStudioAdapter, errors
+from neuroroute.details import ModelDetails, ModelInstance
 from neuroroute.doctor import RULES, examine_breakers
 from neuroroute.doctor.breakers import of_failures
-from neuroroute.doctor.failed import code_of, of_error
+from neuroroute.doctor.failed import code_of, of_error, with_model
 from neuroroute.errors import (
     ConfigurationError,
     LMStudioError,
     MalformedResponseError,
     ModelAuthenticationError,
+    ModelContextLengthError,
     ModelEmptyResponseError,
     ModelInvalidRequestError,
     ModelQuotaExceededError,
@@ -58,6 +60,24 @@ def test_words_of_the_server_are_short_and_never_about_tokens():
     assert len(long.what) <= 160
     refused = of_error(ModelAuthenticationError("Malformed token: sk-lm-canary", status=401), "stream", token=True)
     assert refused.what == "the server refused the request (401)"
+
+
+@pytest.mark.parametrize(
+    ("most", "loaded", "do"),
+    [
+        (32768, 64, "`lms unload m:2`, then `lms load m --context-length 8192`."),
+        (32768, 8192, "`lms unload m:2`, then `lms load m --context-length 16384`."),
+        (2048, 64, "`lms unload m:2`, then `lms load m --context-length 2048`."),
+        (2048, 2048, "It has all the context that it can have, 2048 tokens: send less, or take another model."),
+        (None, None, "`lms unload m:2`, then `lms load m --context-length 8192`."),
+    ],
+)
+def test_more_context_is_advised_as_it_can_be_had(most, loaded, do):
+    """Unloaded first, since loading again makes a second copy; never more than the model can, nor what it has."""
+    copies = (ModelInstance(id="m:2", context_length=loaded),)
+    model = ModelDetails(key="m", source="v1", max_context_length=most, instances=copies)
+    finding = of_error(ModelContextLengthError("too long"), "stream", token=False)
+    assert with_model(finding, model, "m:2").do == do
 
 
 def test_failures_that_count_open_a_breaker():

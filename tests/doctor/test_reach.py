@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import threading
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import msgspec
@@ -13,7 +14,7 @@ import pytest
 from neuroroute.doctor import Limits, examine
 from neuroroute.doctor.door import LISTINGS, Door, Page, Try
 from neuroroute.doctor.reach import has_route, reached
-from neuroroute.simulator import Fail
+from neuroroute.simulator import ChaosProxy, Fail, FaultPlan
 
 V1 = Page(status=200, body=b'{"data":[{"id":"llama3"}]}', ms=5.0)
 GREETING = Page(status=200, body=b'{"lmstudio":true}', ms=2.0)
@@ -54,6 +55,7 @@ def codes(seen, environ=None, *, token=False):
         (door(pages={"/v1/models": Page(status=401, body=b"LM Studio API token")}), "token-required"),
         (door(pages={"/v1/models": Page(status=302, location="https://user:pw@there/x")}), "server-redirects"),
         (door(pages={"/v1/models": Page(status=429)}), "rate-limited"),
+        (door(pages={"/v1/models": Page(status=402)}), "quota-exceeded"),
         (door(pages={"/v1/models": Page(status=503, body=b"Loading model")}), "model-loading"),
         (door(pages={"/v1/models": Page(status=502, body=b"<html>")}), "server-error"),
         (door("http://localhost:1234/x/v1", pages=dict.fromkeys(LISTINGS, MISSING), at_root={"/v1/models": V1}),
@@ -122,9 +124,20 @@ def test_routes_are_known_by_what_they_say():
 # ── Servers that are none ────────────────────────────────────────────────────────────────────────────────────────────
 
 
+def has_six():
+    """Whether ::1 can be listened at."""
+    with socket.socket(socket.AF_INET6) as held, suppress(OSError):
+        held.bind(("::1", 0))
+        return True
+    return False
+
+
 @contextmanager
-def web_server(pages):
+def web_server(pages, host="127.0.0.1", port=0):
     """A web server in a thread, with so many pages."""
+
+    class Server(HTTPServer):
+        address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self):
@@ -139,7 +152,7 @@ def web_server(pages):
         def log_message(self, *_):
             pass
 
-    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+    with Server((host, port), Handler) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
         try:
@@ -173,6 +186,59 @@ async def test_a_web_server_is_known_as_one(lmstudio):
     assert report.first.code == "not-an-api"
     assert "a web server (BaseHTTP" in report.first.what
     assert report.first.do == f"Use --url http://127.0.0.1:{lmstudio.port}/v1"
+
+
+@pytest.fixture
+def names(monkeypatch):
+    """Says which addresses the name two-homes has."""
+    real = socket.getaddrinfo
+
+    def names(*addresses):
+        def look_up(host, port, *more, **named):
+            if host != "two-homes":
+                return real(host, port, *more, **named)
+            return [one for address in addresses for one in real(address, port, *more, **named)]
+
+        monkeypatch.setattr(socket, "getaddrinfo", look_up)
+
+    return names
+
+
+needs_six = pytest.mark.skipif(not has_six(), reason="this machine has no ::1")
+
+
+@needs_six
+async def test_the_other_family(lmstudio, names):
+    """Where nothing listens at ::1, or a name means ::1 alone, 127.0.0.1 is looked at, too, at the same port."""
+    port = lmstudio.port
+    names("::1")
+    for host in ("[::1]", "two-homes"):
+        report = await examined(f"{host}:{port}")
+        assert (report.first.code, report.first.do) == ("server-on-other-address", f"Use --url {lmstudio.url}")
+        assert report.first.what == f"nothing listens at {host}:{port}, but LM Studio answers at 127.0.0.1:{port}"
+
+
+@needs_six
+async def test_two_servers_at_one_name(lmstudio, names):
+    """All pages are those of the first address; that another server has the second is told, with the right address."""
+    port = lmstudio.port
+    with web_server({"/": b"<html>"}, host="::1", port=port):
+        names("::1", "127.0.0.1")
+        stranger = await examined(f"two-homes:{port}")
+        names("127.0.0.1", "::1")
+        ours = await examined(f"two-homes:{port}")
+    assert (stranger.first.code, stranger.first.do) == ("not-an-api", f"Use --url {lmstudio.url}")
+    assert f"LM Studio answers at 127.0.0.1:{port}" in stranger.first.what
+    assert (ours.first.code, ours.first.level) == ("localhost-trap", "warning")
+    assert ours.first.do == f"Use --url {lmstudio.url}"
+
+
+async def test_a_narrow_way_is_told(lmstudio):
+    """Where a page needs its time to come, by its bytes per second the network is slow, not only the model."""
+    async with ChaosProxy(lmstudio.url, *FaultPlan("bandwidth:4000").network) as proxy:
+        report = await examined(proxy.url)
+    assert [one.code for one in report.findings if one.code == "network-slow"]
+    assert "network-slow" not in [one.code for one in (await examined(lmstudio.url)).findings]
 
 
 async def test_ollama_is_known_as_such():

@@ -49,13 +49,12 @@ async def wrong_id(lmstudio):
 
 
 async def crashed(lmstudio):
-    lmstudio.fail("crash_null", path="/v1/chat/completions")
+    lmstudio.fail("crash_null", path="/v1/chat/completions", times=2)
     return await examined(lmstudio.url)
 
 
 async def closes(lmstudio):
-    lmstudio.fail(Fail(silent="close"), path="/v1/chat/completions")
-    lmstudio.fail(Fail(silent="close"), path="/v1/chat/completions")
+    lmstudio.fail(Fail(silent="close"), path="/v1/chat/completions", times=3)
     return await examined(lmstudio.url)
 
 

@@ -78,3 +78,18 @@ def test_a_stream_that_was_held_back():
     took = phases(held, 1.0, None)
     assert (took.connect_ms, took.first_token_ms, took.answer_tokens) == (1.0, 3000.0, 20)
     assert took.tokens_per_second is None
+    assert [one.code for one in of_stream(held, token=False, page_ms=2900.0)] == ["stream-works"]
+
+
+def test_the_way_is_no_prompt():
+    """What each page takes, too, is taken off; what came in one piece tells nothing of how fast it was made."""
+    seen = StreamSeen(is_stream=True, prompt_tokens=100, answer_tokens=32, total_ms=3600.0)
+    for ms in (2500.0, 2501.0, 3500.0):
+        seen.take(b'{"choices":[{"delta":{"content":"a"}}]}', ms)
+    near, far, farther = (phases(seen, 1.0, None, page) for page in (None, 1000.0, 2000.0))
+    assert [one.prompt_tokens_per_second for one in (near, far, farther)] == [40.0, pytest.approx(100 / 1.5), None]
+    assert near.tokens_per_second is None
+    seen.answer_tokens = 5
+    assert phases(seen, 1.0, None).tokens_per_second == 4.0
+    assert "prompt-slow" in [one.code for one in of_phases(near, None)]
+    assert "prompt-slow" not in [one.code for one in of_phases(farther, None)]

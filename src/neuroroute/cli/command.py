@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import click
 
-from neuroroute.cli.exits import CUT_OFF, INTERRUPTED, TERMINATED, as_object, exit_code, explained, stopped
+from neuroroute.cli.exits import (
+    CUT_OFF,
+    INTERRUPTED,
+    TERMINATED,
+    Terminated,
+    as_object,
+    exit_code,
+    explained,
+    stopped,
+)
 from neuroroute.errors import LMStudioError
 
 if TYPE_CHECKING:
@@ -41,10 +50,10 @@ class Command(click.Command):
         except LMStudioError as error:
             _tell(error, as_json=ctx.params.get("as_json", False))
             code = exit_code(error)
-        except KeyboardInterrupt:
-            code = INTERRUPTED
+        except (KeyboardInterrupt, Terminated) as stop:
+            code = TERMINATED if isinstance(stop, Terminated) else INTERRUPTED
             if ctx.params.get("as_json", False):
-                _tell_stopped()
+                _tell_stopped(code)
         except OSError as error:
             if not is_broken_pipe(error):
                 raise
@@ -55,8 +64,7 @@ class Command(click.Command):
 
 
 def _terminate(*_: object) -> None:
-    # An exception, so that whoever has changed the terminal puts it back, and the server sees the connection close.
-    sys.exit(TERMINATED)
+    raise Terminated(TERMINATED)
 
 
 def _refuse_what_is_no_text(given: dict[str, Any]) -> None:
@@ -67,10 +75,10 @@ def _refuse_what_is_no_text(given: dict[str, Any]) -> None:
         refuse_surrogates("".join(given[name] or ""))
 
 
-def _tell_stopped() -> None:
+def _tell_stopped(code: int) -> None:
     import msgspec
 
-    click.echo(msgspec.json.encode(stopped(INTERRUPTED, None)))
+    click.echo(msgspec.json.encode(stopped(code, None)))
 
 
 def _tell(error: LMStudioError, *, as_json: bool) -> None:

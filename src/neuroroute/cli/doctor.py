@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import codecs
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -39,6 +40,7 @@ _CODES: Final[dict[str, int]] = {
     **dict.fromkeys(
         (
             "server-on-other-port",
+            "server-on-other-address",
             "server-redirects",
             "url-wrong-path",
             "not-an-api",
@@ -83,7 +85,7 @@ def doctor(
     """
     console, aside = consoles(quiet=as_json)
     tools = definitions_in(files)
-    limits = Limits() if timeout is None else Limits(answer=timeout)
+    limits = _limits(timeout)
     more: dict[str, Any] = {"tools": tools, "fix": fix, "quick": quick, "limits": limits}
     report = asyncio.run(_examined(wish, aside, more))
     if as_json:
@@ -94,6 +96,17 @@ def doctor(
         write_lines(console, report)
         aside.print(Text(printable(summary(report))), soft_wrap=True)
     return exit_code_of(report)
+
+
+def _limits(timeout: float | None) -> Limits:
+    if timeout is None:
+        return Limits()
+    try:
+        return Limits(answer=timeout)
+    except ValueError as error:  # infinite, or no number
+        raise ConfigurationError(
+            f"--timeout {timeout} is no number of seconds", hint="Give one, such as --timeout 120."
+        ) from error
 
 
 async def _examined(wish: Wish, aside: Console, more: dict[str, Any]) -> Report:
@@ -156,7 +169,7 @@ def definitions_in(files: Sequence[Path]) -> list[object]:
 
 def _in_json(file: Path) -> list[object]:
     try:
-        read: Any = msgspec.json.decode(file.read_bytes())
+        read: Any = msgspec.json.decode(file.read_bytes().removeprefix(codecs.BOM_UTF8))  # Windows' editors write one
     except OSError as error:
         raise ConfigurationError(f"{file} cannot be read: {error.strerror or error}") from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:

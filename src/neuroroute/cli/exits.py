@@ -86,6 +86,10 @@ def _worded(text: str) -> str:
     return text
 
 
+class Terminated(SystemExit):
+    """SIGTERM came. An exception, so that whoever changed the terminal puts it back, and the server sees us leave."""
+
+
 def explained(error: LMStudioError) -> str:
     """What happened, and on a line of its own what to do next."""
     message = _worded(error.message)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import sys
 from collections.abc import Iterable
@@ -9,6 +10,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, cast
 
+from neuroroute.cli.exits import Terminated
 from neuroroute.errors import ConfigurationError
 from neuroroute.tools.functions import Tool
 
@@ -18,6 +20,8 @@ _EXAMPLE = """from neuroroute import tool
 def get_weather(city: str) -> str:
     "The weather of a city."
     return "sunny\""""
+
+_UNGUARDED = 'Put what is to run only on its own below `if __name__ == "__main__":`.'
 
 
 def tools_in(paths: Iterable[Path]) -> list[Tool[..., Any]]:
@@ -52,7 +56,13 @@ def _run(path: Path) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # annotations of its functions are looked up there
     try:
-        spec.loader.exec_module(module)
+        # What it prints is none of our output, which may be JSON.
+        with contextlib.redirect_stdout(sys.stderr):
+            spec.loader.exec_module(module)
+    except Terminated:
+        raise
+    except SystemExit as error:
+        raise ConfigurationError(f"{path} ends the program when it is run", hint=_UNGUARDED) from error
     except Exception as error:
         raise ConfigurationError(f"{path} cannot be run: {type(error).__name__}: {error}", hint="Mend it.") from error
     return module

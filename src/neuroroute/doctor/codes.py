@@ -65,6 +65,7 @@ _SERVER: Final[dict[str, Rule]] = {
     "server-reachable": Rule("ok"),
     "server-not-reachable": Rule("problem", (1,), "Every request fails.", _START),
     "server-on-other-port": Rule("problem", (2, 1), "Requests go to a port where nothing listens.", _URL),
+    "server-on-other-address": Rule("problem", (2, 1), "Requests go to an address where nobody answers.", _URL),
     "server-host-unknown": Rule("problem", (2, 3), "No request can be sent.", "Check the name in the address."),
     "server-no-route": Rule("problem", (3,), "Packets are lost on the way, or a firewall drops them.", _NETWORK),
     "server-hangs": Rule(
@@ -150,6 +151,9 @@ _MODELS: Final[dict[str, Rule]] = {
 
 _TRIALS: Final[dict[str, Rule]] = {
     "completion-works": Rule("ok"),
+    "completion-retried": Rule(
+        "warning", (12, 13), "NeuroRoute tries again by itself; other clients report an error.", _LOG
+    ),
     "answer-all-reasoning": Rule(
         "hint",
         (),
@@ -171,6 +175,12 @@ _TRIALS: Final[dict[str, Rule]] = {
     "stream-broken": Rule("problem", (13, 3), "Answers end in the middle.", f"{_LOG} {_NETWORK}"),
     "stream-stalled": Rule(
         "problem", (13,), "Without a limit, a client waits for ever.", f"Load the model again. {_LOG}"
+    ),
+    "stream-slow": Rule(
+        "hint",
+        (16, 17),
+        "It is alive; requests with a limit on all of the answer may fail.",
+        "Wait longer with --timeout, or take a smaller model or quantization.",
     ),
     "stream-without-done": Rule(
         "hint", (3,), "NeuroRoute goes by the finish reason; other clients wait, or report an error.", _NETWORK

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 import aiohttp
 import msgspec
+from aiohttp.abc import AbstractResolver, ResolveResult
 
 from neuroroute.hostlist import HostSettings
 
@@ -28,6 +29,7 @@ GREETING: Final = "/lmstudio-greeting"
 
 _MOST_BYTES: Final = 4 << 20
 _MOST_ADDRESSES: Final = 4
+_LOOPBACKS: Final = ("127.0.0.1", "::1")
 _STILL_COMING: Final = 0.3
 """Of the time that a page has: the longest silence before its end that is none."""
 
@@ -43,6 +45,9 @@ class Page(msgspec.Struct, frozen=True, kw_only=True):
     """Where it redirects to, without its query."""
     body: bytes = b""
     ms: float = 0.0
+    """Until its first byte."""
+    whole_ms: float = 0.0
+    """Until its last."""
 
 
 class Try(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,8 +59,9 @@ class Try(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Neighbour(msgspec.Struct, frozen=True, kw_only=True):
-    """What answers at another port."""
+    """What answers at another port, or at another address."""
 
+    host: str
     port: int
     pages: dict[str, Page]
 
@@ -80,7 +86,7 @@ class Door(msgspec.Struct, frozen=True, kw_only=True):
     posts: dict[str, Page] = {}
     """What an empty request is told by the routes of ``/v1``."""
     neighbours: tuple[Neighbour, ...] = ()
-    """What answers at other ports."""
+    """What answers at other ports and addresses."""
 
     @property
     def opened(self) -> bool:
@@ -100,12 +106,17 @@ class Door(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def at(self) -> str:
         """Name and port, for a sentence."""
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        return f"{bracketed(self.host)}:{self.port}"
 
     @property
     def is_local(self) -> bool:
         """Whether it is this machine, by a loopback address."""
         return any(one.address.startswith("127.") or one.address == "::1" for one in self.tries)
+
+
+def bracketed(host: str) -> str:
+    """A host as it stands in an address."""
+    return f"[{host}]" if ":" in host else host
 
 
 def port_of(url: str) -> int:
@@ -128,14 +139,41 @@ async def look_at(host: HostSettings, *, within: float, ports: Sequence[int] = U
         return msgspec.structs.replace(door, known=False)
     tries = await asyncio.gather(*(_connect(address, door.port, within) for address in addresses))
     door = msgspec.structs.replace(door, tries=tuple(tries))
-    async with aiohttp.ClientSession(auto_decompress=False) as session:
-        look = _Look(session, within, host.api_token)
-        if not door.opened:
-            return msgspec.structs.replace(door, neighbours=await look.neighbours(door, ports))
-        door = await look.inside(door)
-        if not any(page.status == 200 for path, page in door.pages.items() if path in LISTINGS):
-            return msgspec.structs.replace(door, neighbours=await look.neighbours(door, ports))
-        return door
+    opened = [one.address for one in tries if one.failure is None]
+    if opened:
+        async with _session(opened[0]) as session:
+            door = await _Look(session, within, host.api_token).inside(door)
+    places = [(address, door.port) for address in opened[1:]]
+    if not any(page.status == 200 for path, page in door.pages.items() if path in LISTINGS):
+        places += [(door.host, port) for port in ports if port != door.port]
+        more = set(_LOOPBACKS) - set(addresses) if door.is_local else ()
+        places += [(address, port) for address in sorted(more) for port in dict.fromkeys((door.port, *ports))]
+    async with _session() as session:
+        # No token for strangers.
+        return msgspec.structs.replace(door, neighbours=await _Look(session, within, None).neighbours(door, places))
+
+
+def _session(address: str | None = None) -> aiohttp.ClientSession:
+    """A session; with an address, one whose every name leads there, so that all pages are one server's."""
+    connector = None if address is None else aiohttp.TCPConnector(resolver=_Pinned(address))
+    return aiohttp.ClientSession(connector=connector, auto_decompress=False)
+
+
+class _Pinned(AbstractResolver):
+    """Knows one address."""
+
+    def __init__(self, address: str) -> None:
+        self._address = address
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        """That address, whatever the name."""
+        family = socket.AF_INET6 if ":" in self._address else socket.AF_INET
+        return [ResolveResult(hostname=host, host=self._address, port=port, family=family, proto=0, flags=0)]
+
+    async def close(self) -> None:
+        """Holds nothing."""
 
 
 class _Look:
@@ -168,16 +206,21 @@ class _Look:
             door, pages=pages, at_root=at_root, other_scheme=other, posts=posts, without_token=without
         )
 
-    async def neighbours(self, door: Door, ports: Sequence[int]) -> tuple[Neighbour, ...]:
-        """What answers at the other ports of that machine."""
-        host = f"[{door.host}]" if ":" in door.host else door.host
-        others = [port for port in ports if port != door.port]
-        # No token for strangers.
-        asked = [self._pages(f"http://{host}:{port}", (GREETING, "/v1/models", "/"), token=False) for port in others]
+    async def neighbours(self, door: Door, places: Sequence[tuple[str, int]]) -> tuple[Neighbour, ...]:
+        """What answers at other ports and addresses of that machine."""
+        scheme = urlsplit(door.url).scheme
+        asked = [
+            self._pages(
+                f"{scheme if port == door.port else 'http'}://{bracketed(host)}:{port}",
+                (GREETING, "/v1/models", "/"),
+                token=False,
+            )
+            for host, port in places
+        ]
         answers = await asyncio.gather(*asked)
         return tuple(
-            Neighbour(port=port, pages=pages)
-            for port, pages in zip(others, answers, strict=True)
+            Neighbour(host=host, port=port, pages=pages)
+            for (host, port), pages in zip(places, answers, strict=True)
             if any(page.status for page in pages.values())
         )
 
@@ -215,6 +258,7 @@ class _Look:
                     location=response.headers.get("Location", "").partition("?")[0],
                     body=read,
                     ms=ms,
+                    whole_ms=(last - began) * 1000,
                 )
         except (TimeoutError, aiohttp.ClientError, OSError, ValueError) as error:
             failure = failure_of(error)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import math
 import os
-import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, TypeAlias
@@ -17,12 +16,12 @@ from neuroroute.details import ModelDetails
 from neuroroute.doctor.breakers import of_failures
 from neuroroute.doctor.codes import Check
 from neuroroute.doctor.door import USUAL_PORTS, Door, look_at
-from neuroroute.doctor.failed import of_error
+from neuroroute.doctor.failed import of_load, with_model
 from neuroroute.doctor.findings import Finding, HostReport, Phases, Report, found, skipped
 from neuroroute.doctor.identity import listed, who
 from neuroroute.doctor.machine import Machine, this_machine
-from neuroroute.doctor.modelcheck import Choice, apis, chosen
-from neuroroute.doctor.reach import has_route, on_request, reached
+from neuroroute.doctor.modelcheck import Choice, apis, chosen, may_hide
+from neuroroute.doctor.reach import has_route, on_request, quickest_ms, reached
 from neuroroute.doctor.speed import of_machine, of_phases
 from neuroroute.doctor.streamcheck import of_stream, phases
 from neuroroute.doctor.toolcheck import check_tools
@@ -84,7 +83,7 @@ async def examine(
 
     Args:
         base_url: where they are, as an adapter takes it. Default: ``LMSTUDIO_URL``, else ``http://localhost:1234/v1``.
-        model: the model that is to be asked. Default: the one that is loaded.
+        model: the model that is to be asked. Default, as with ``auto``: the one that is loaded.
         api_token: the token. Default: ``LM_API_TOKEN``.
         tools: tool definitions, in the form of OpenAI's ``tools``, to be checked.
         fix: whether a model that is not loaded may be.
@@ -100,7 +99,7 @@ async def examine(
     """
     environ = os.environ if environ is None else environ
     settings = find_settings(base_url=base_url, timeout_ms=None, api_token=api_token, app=None, environ=environ)
-    host_reports: list[HostReport] = []
+    examinations: list[_Examination] = []
     for host in settings.hosts:
         settled = msgspec.structs.replace(host, api_token=host.api_token or settings.api_token)
         one = _Examination(
@@ -111,9 +110,12 @@ async def examine(
             _steps(on_step, host.name if len(settings.hosts) > 1 else ""),
             machine or this_machine,
         )
-        host_reports.append(await one.report(USUAL_PORTS if ports is None else ports, fix=fix, quick=quick))
+        examinations.append(one)
+    ports = USUAL_PORTS if ports is None else ports
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(one.report(ports, fix=fix, quick=quick)) for one in examinations]
     of_tools = check_tools(tools) if tools else []
-    return Report(hosts=tuple(host_reports), tools=tuple(of_tools))
+    return Report(hosts=tuple(task.result() for task in tasks), tools=tuple(of_tools))
 
 
 def _steps(on_step: OnStep | None, host: str) -> OnStep:
@@ -154,9 +156,11 @@ class _Examination:
 
     async def report(self, ports: Sequence[int], *, fix: bool, quick: bool) -> HostReport:
         """Looks at it, and tells."""
-        model_id = await self._examine(ports, fix=fix, quick=quick)
+        choice = await self._examine(ports, fix=fix, quick=quick)
         token = self._host.api_token
-        self._findings = [_named(model_id, one) for one in self._findings]
+        model, model_id = choice.model, choice.model_id
+        if model is not None:
+            self._findings = [with_model(one, model, model_id) for one in self._findings]
         return HostReport(
             name=self._host.name,
             url=self._host.url,
@@ -165,27 +169,27 @@ class _Examination:
             phases=self._phases,
         )
 
-    async def _examine(self, ports: Sequence[int], *, fix: bool, quick: bool) -> str:
+    async def _examine(self, ports: Sequence[int], *, fix: bool, quick: bool) -> Choice:
         self._tell("is it there?")
         door = await look_at(self._host, within=self._limits.page, ports=ports)
         self._findings += reached(door, token=self._has_token, environ=self._environ)
         if self._is_broken():
             self._skip(("apis", "models", *_TRIALS), "the server cannot be used", quick=quick)
-            return ""
+            return Choice([], None, ready=False)
         choice = self._models(door)
         if fix and choice.model is not None and choice.loadable:
             choice = await self._load(choice, choice.model.key)
         if door.is_local:
             self._findings += of_machine(self._machine(), choice.model)
         if quick:
-            return choice.model_id
+            return choice
         if choice.model is None or not choice.ready:
             why = "there is no model to ask" if choice.model is None else f"{choice.model.key} is not loaded"
             why += "; --fix loads it" if choice.loadable and not fix else ""
             self._skip(_TRIALS, why, quick=quick)
-            return choice.model_id
+            return choice
         await self._try(choice, door)
-        return choice.model_id
+        return choice
 
     def _is_broken(self) -> bool:
         return any(one.level == "problem" for one in self._findings)
@@ -196,8 +200,16 @@ class _Examination:
     def _models(self, door: Door) -> Choice:
         source, self._listed = listed(door.pages) or ("openai", [])
         more = [path.rpartition("/")[2] for path, page in door.posts.items() if has_route(page)]
-        self._findings += apis(source, lm_studio=who(door.pages) == "LM Studio", more=more)
-        choice = chosen(self._listed, self._asked, on_request(door), can_load=source == "v1", slots=self._host.slots)
+        lm_studio = who(door.pages) == "LM Studio"
+        self._findings += apis(source, lm_studio=lm_studio, more=more)
+        choice = chosen(
+            self._listed,
+            self._asked,
+            on_request(door),
+            can_load=source == "v1",
+            hides=may_hide(self._listed, source, lm_studio=lm_studio),
+            slots=self._host.slots,
+        )
         self._findings += choice.findings
         return choice
 
@@ -212,7 +224,8 @@ class _Examination:
                 self._listed = await adapter.list_models()
         except (LMStudioError, TimeoutError) as error:
             failed = error if isinstance(error, LMStudioError) else ModelTimeoutError(f"{key} is still loading")
-            self._findings.append(of_error(failed, "models", token=self._has_token))
+            self._findings = [one for one in self._findings if one not in choice.findings]
+            self._findings.append(of_load(failed, token=self._has_token))
             self._errors.append(failed)
             return choice
         finally:
@@ -248,13 +261,14 @@ class _Examination:
         self._tell("a stream")
         body = stream_request(choice.model_id)
         seen = await stream_seen(self._host, self._host.api_token, body, within=self._limits.answer)
-        findings = of_stream(seen, token=self._has_token)
+        page_ms = quickest_ms(door)
+        findings = of_stream(seen, token=self._has_token, page_ms=page_ms or 0.0)
         self._take(_error_of(seen), findings)
         if any(one.level == "problem" for one in findings):
             self._skip(("speed",), "the stream failed", quick=False)
             return
         connect = min((one.ms for one in door.tries if one.failure is None), default=None)
-        self._phases = phases(seen, connect, self._load_ms)
+        self._phases = phases(seen, connect, self._load_ms, page_ms)
         context = choice.model.context_length if choice.model is not None else None
         self._findings += of_phases(self._phases, context)
 
@@ -279,6 +293,8 @@ def _error_of(seen: StreamSeen) -> LMStudioError | None:
     """What the adapter would have raised, as far as the circuit breaker goes."""
     if seen.error is not None:
         return seen.error
+    if seen.still_coming:
+        return None
     if seen.failure == "timeout":
         return ModelTimeoutError("the stream did not end in time")
     if seen.failure is not None and not seen.deltas:
@@ -286,13 +302,6 @@ def _error_of(seen: StreamSeen) -> LMStudioError | None:
     if seen.failure is not None or (seen.is_stream and not seen.done and seen.finish_reason is None):
         return StreamInterruptedError("the stream broke off")
     return None
-
-
-def _named(model_id: str, finding: Finding) -> Finding:
-    """The finding with the model's name in the commands."""
-    if not model_id or "MODEL" not in finding.do:
-        return finding
-    return msgspec.structs.replace(finding, do=re.sub(r"\bMODEL\b", lambda _: model_id, finding.do))
 
 
 def _without(token: str | None, finding: Finding) -> Finding:

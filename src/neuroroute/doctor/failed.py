@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
+import msgspec
+
+from neuroroute.details import ModelDetails
 from neuroroute.doctor.codes import Check
 from neuroroute.doctor.findings import Finding, found
 from neuroroute.errors import (
@@ -51,6 +55,8 @@ _REASONS: Final = {
 }
 
 _MOST = 160
+_ENOUGH = 8192
+"""Tokens of context."""
 
 
 def code_of(error: LMStudioError, *, token: bool = True) -> str:
@@ -84,8 +90,46 @@ def of_error(error: LMStudioError, check: Check, *, token: bool) -> Finding:
     what = what if len(what) <= _MOST else f"{what[: _MOST - 1]}…"
     do = {
         "model-not-found": "`neuroroute models` lists those it has.",
-        "model-not-loaded": "Load one: `lms load MODEL`, or --fix.",
-        "context-too-small": "`lms load MODEL --context-length 8192`, or in LM Studio when you load it.",
+        "model-not-loaded": "Load one: `lms load MODEL`.",
         "url-wrong-path": "Does --url lead to LM Studio itself? It is mostly http://localhost:1234/v1.",
     }.get(code)
     return found(code, check, what, do=do)
+
+
+def of_load(error: LMStudioError, *, token: bool) -> Finding:
+    """The finding for a model that could not be loaded; the limit of a load is none that --timeout sets.
+
+    Args:
+        error: how the load failed.
+        token: whether a token was sent.
+    """
+    finding = of_error(error, "models", token=token)
+    if finding.code != "no-answer-in-time":
+        return finding
+    do = "Load it first: `lms load MODEL` waits as long as it takes. Or take a smaller model."
+    return msgspec.structs.replace(finding, do=do)
+
+
+def with_model(finding: Finding, model: ModelDetails, model_id: str) -> Finding:
+    """The finding with this model in its commands.
+
+    Args:
+        finding: whose commands may say ``MODEL``.
+        model: the one that was asked.
+        model_id: what it was asked as, which may be the name of a copy.
+    """
+    do = finding.do
+    if finding.code == "context-too-small":
+        do = _larger_context(model)
+    do = re.sub(r"\blms load MODEL\b", lambda _: f"lms load {model.key}", do)
+    return msgspec.structs.replace(finding, do=re.sub(r"\bMODEL\b", lambda _: model_id, do))
+
+
+def _larger_context(model: ModelDetails) -> str:
+    most = model.max_context_length
+    loaded = max((copy.context_length or 0 for copy in model.instances), default=model.context_length or 0)
+    if most and loaded >= most:
+        return f"It has all the context that it can have, {most} tokens: send less, or take another model."
+    # Loading what is loaded makes a second copy.
+    length = min(most or _ENOUGH, max(_ENOUGH, 2 * loaded))
+    return f"`lms unload MODEL`, then `lms load MODEL --context-length {length}`."

@@ -63,6 +63,8 @@ class Phases(msgspec.Struct, frozen=True, kw_only=True):
 
     connect_ms: float | None = None
     """Until a connection was there."""
+    page_ms: float | None = None
+    """What the quickest answer took that no model makes; about as much of each answer is the way's, not the model's."""
     first_byte_ms: float | None = None
     """From the request until the answer's headers."""
     first_token_ms: float | None = None

@@ -8,8 +8,7 @@ from typing import NamedTuple
 from neuroroute.details import ListingSource, ModelDetails
 from neuroroute.doctor.findings import Finding, found
 from neuroroute.errors import ModelNotFoundError
-from neuroroute.pipe.gate import DEFAULT_SLOTS
-from neuroroute.selection import named
+from neuroroute.selection import AUTO, named
 
 _SMALL_CONTEXT = 8192
 """Tokens; less is soon filled by a conversation with tools."""
@@ -45,21 +44,23 @@ def chosen(
     on_request: Collection[str],
     *,
     can_load: bool,
+    hides: bool = False,
     slots: int | None = None,
 ) -> Choice:
     """Which model would be asked.
 
     Args:
         models: what the server lists.
-        asked: the model that was named, if one was.
+        asked: the model that was named, if one was; ``auto`` is none.
         on_request: the keys that it loads for a request.
         can_load: whether it can be told to load one.
+        hides: whether it may list the loaded ones alone; see :func:`may_hide`.
         slots: how many requests it is sent at once, where that was set.
     """
+    asked = None if asked == AUTO else asked
     able = [model for model in models if "chat" in model.capabilities]
     if not models or (asked is None and not able):
-        what = "the server has no models" if not models else "no model of the server can chat"
-        return Choice([found("models-none", "models", what)], None, ready=False)
+        return Choice([_none(models, asked, hides=hides)], None, ready=False)
     if asked is None:
         model = next((model for model in able if model.loaded is not False), able[0])
     else:
@@ -67,7 +68,11 @@ def chosen(
             model = named(models, asked)
         except ModelNotFoundError as error:
             what = error.message.rstrip(".")
-            return Choice([found("model-not-found", "models", what, do=error.hint)], None, ready=False)
+            do = error.hint
+            if hides:
+                what += ", or it is not loaded: this LM Studio lists the loaded ones alone"
+                do = f"{do} It may be on disk: `lms ls` tells, and `lms load {asked}` loads it."
+            return Choice([found("model-not-found", "models", what, do=do)], None, ready=False)
         if model.lacks("chat"):
             return Choice([found("model-cannot-chat", "models", f"{model.key} is for embeddings")], None, ready=False)
     if model.loaded is False:
@@ -75,6 +80,28 @@ def chosen(
         return Choice([told], model, ready=False, loadable=can_load or model.key in on_request)
     copy = next((one.id for one in model.instances if one.id == asked), "")
     return Choice(_ready(model, slots), model, ready=True, copy=copy)
+
+
+def may_hide(models: Sequence[ModelDetails], source: ListingSource, *, lm_studio: bool) -> bool:
+    """Whether models on disk may be missing in the listing: before 0.4, with loading on request off, they are.
+
+    Args:
+        models: what the server lists.
+        source: the listing.
+        lm_studio: whether it is an LM Studio.
+    """
+    return lm_studio and source != "v1" and all(model.loaded is not False for model in models)
+
+
+def _none(models: Sequence[ModelDetails], asked: str | None, *, hides: bool) -> Finding:
+    if not hides:
+        what = "no model of the server can chat" if models else "the server has no models"
+        return found("models-none", "models", what)
+    what = f"no {'chat ' if models else ''}model is loaded, or there is none"
+    if asked:
+        what = f"{asked} is not loaded, or it is not there"
+    do = f"`lms ls` lists those on disk; load one: `lms load{f' {asked}' if asked else ''}`. Are there none? `lms get`."
+    return found("model-not-loaded", "models", f"{what}: this LM Studio lists the loaded ones alone", do=do)
 
 
 def _not_loaded(
@@ -107,9 +134,7 @@ def _ready(model: ModelDetails, slots: int | None) -> list[Finding]:
     told = [
         "loaded" if model.loaded else "",
         f"context {context}" + (f" of {most}" if most and most != context else "") if context else "",
-        f"{parallel} request{'s' if parallel != 1 else ''} at once"
-        if parallel
-        else f"NeuroRoute sends {slots or DEFAULT_SLOTS} at once",
+        f"{parallel} request{'s' if parallel != 1 else ''} at once" if parallel else "",
     ]
     findings = [found("model-ready", "models", f"{model.key}: {', '.join(filter(None, told)) or 'listed'}")]
     if parallel and slots and slots > parallel:

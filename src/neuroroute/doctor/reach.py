@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
-from neuroroute.doctor.door import LISTINGS, Door, Page
+from neuroroute.doctor.door import LISTINGS, Door, Neighbour, Page, bracketed
 from neuroroute.doctor.findings import Finding, found
 from neuroroute.doctor.identity import asks_for_token, keys_in, listed, says_loading, web_server, who
 from neuroroute.hostlist import normalise_url
 
 _SLOW_MS = 1000.0
+_NARROW = 8000.0
+"""Bytes per second; a stream of 30 tokens per second takes as many."""
+_NARROW_MS = 100.0
 
 
 def reached(door: Door, *, token: bool, environ: Mapping[str, str]) -> list[Finding]:
@@ -38,12 +41,12 @@ def _not_there(door: Door) -> Finding | None:
         return found("server-host-unknown", "server", f"the name {door.host!r} has no address")
     if door.opened:
         return None
-    lm_studio = next((one.port for one in door.neighbours if who(one.pages) == "LM Studio"), None)
-    if lm_studio is not None:
-        what = f"nothing listens at {at}, but LM Studio answers at port {lm_studio}"
-        return found("server-on-other-port", "server", what, do=f"Use --url {_address(door, port=lm_studio)}")
+    if (other := _lm_studio_beside(door)) is not None:
+        code = "server-on-other-address" if other.host != door.host else "server-on-other-port"
+        what = f"nothing listens at {at}, but LM Studio answers at {_place(door, other)}"
+        return found(code, "server", what, do=_other(door))
     if any(one.failure == "refused" for one in door.tries):
-        others = [f"{who(one.pages)} at port {one.port}" for one in door.neighbours if who(one.pages)]
+        others = [f"{who(one.pages)} at {_place(door, one)}" for one in door.neighbours if who(one.pages)]
         beside = f" (there is {' and '.join(others)})" if others else ""
         do = None
         if not door.is_local:
@@ -90,6 +93,8 @@ def _not_allowed(door: Door, *, token: bool) -> Finding | None:
         to = page.location.partition("://")[2].rpartition("@")[2]
         what = f"the server redirects to {to or 'another address'}"
         return found("server-redirects", "server", what, do="Use that address as --url.")
+    if page.status == 402:
+        return found("quota-exceeded", "server", "requests are refused until somebody pays (402)")
     if page.status == 429:
         return found("rate-limited", "server", "requests are refused: too many (429)")
     if says_loading(page):
@@ -122,8 +127,7 @@ def _not_an_api(door: Door) -> Finding | None:
 
 def _reachable(door: Door) -> Finding:
     name, at = who(door.pages), door.at
-    ms = min((one.ms for one in door.pages.values() if one.status), default=0.0)
-    what = f"{name} answers at {at} in {ms:.0f} ms"
+    what = f"{name} answers at {at} in {quickest_ms(door) or 0.0:.0f} ms"
     if name == "LM Studio":
         return found("server-reachable", "server", what)
     return found("not-lm-studio", "server", what, do="")
@@ -153,7 +157,14 @@ def _token_found(door: Door) -> Finding:
 def _localhost_trap(door: Door) -> Finding | None:
     closed = [one.address for one in door.tries if one.failure is not None]
     opened = [one.address for one in door.tries if one.failure is None]
-    if not closed or not opened or door.tries[0].failure is None:
+    mine, here = who(door.pages), opened[0]
+    stranger = next((one for one in door.neighbours if one.host in opened and who(one.pages) != mine), None)
+    if stranger is not None and listed(door.pages):
+        theirs = who(stranger.pages) or web_server(stranger.pages)
+        what = f"{door.host} means two servers: {mine} at {here}, and {theirs} at {stranger.host}"
+        do = f"Use --url {_address(door, host=here)}"
+        return found("localhost-trap", "server", what, do=do, level="warning")
+    if not closed or door.tries[0].failure is None:
         return None
     what = f"{door.host} means {closed[0]} first, where nobody answers; {opened[0]} does"
     return found("localhost-trap", "server", what, do=f"Write {opened[0]} instead of {door.host} for other clients.")
@@ -165,11 +176,25 @@ def _too_slow(door: Door) -> Finding:
 
 
 def _slow(door: Door) -> Finding | None:
-    connects = [one.ms for one in door.tries if one.failure is None]
-    answered = [one.ms for one in door.pages.values() if one.status]
-    if not connects or not answered or min(answered) < _SLOW_MS:
+    took = quickest_ms(door)
+    if took is None or took < _SLOW_MS:
+        return _narrow(door)
+    return found("network-slow", "server", f"the quickest answer took {took / 1000:.1f} s")
+
+
+def _narrow(door: Door) -> Finding | None:
+    """Where the largest page took its time to come, once it had begun."""
+    page = max(door.pages.values(), key=lambda one: len(one.body))
+    lasted = page.whole_ms - page.ms
+    if lasted < _NARROW_MS or len(page.body) / lasted * 1000 > _NARROW:
         return None
-    return found("network-slow", "server", f"the quickest answer took {min(answered) / 1000:.1f} s")
+    what = f"answers come with {len(page.body) / lasted * 1000:.0f} bytes per second"
+    return found("network-slow", "server", what)
+
+
+def quickest_ms(door: Door) -> float | None:
+    """What the quickest page took; None: none came."""
+    return min((one.ms for one in door.pages.values() if one.status), default=None)
 
 
 def _proxied(door: Door, environ: Mapping[str, str]) -> Finding | None:
@@ -205,16 +230,27 @@ def has_route(page: Page | None) -> bool:
     return page.status not in (404, 405, 501) and b"Unexpected endpoint" not in page.body
 
 
-def _address(door: Door, *, scheme: str | None = None, port: int | None = None) -> str:
-    host = f"[{door.host}]" if ":" in door.host else door.host
-    return normalise_url(f"{scheme or urlsplit(door.url).scheme}://{host}:{port or door.port}")
+def _address(door: Door, *, scheme: str | None = None, host: str | None = None, port: int | None = None) -> str:
+    scheme = scheme or urlsplit(door.url).scheme
+    return normalise_url(f"{scheme}://{bracketed(host or door.host)}:{port or door.port}")
+
+
+def _place(door: Door, other: Neighbour) -> str:
+    return f"port {other.port}" if other.host == door.host else f"{bracketed(other.host)}:{other.port}"
+
+
+def _lm_studio_beside(door: Door) -> Neighbour | None:
+    return next((one for one in door.neighbours if who(one.pages) == "LM Studio"), None)
 
 
 def _beside(door: Door) -> str:
-    others = [f"{who(one.pages)} answers at port {one.port}" for one in door.neighbours if who(one.pages)]
+    others = [f"{who(one.pages)} answers at {_place(door, one)}" for one in door.neighbours if who(one.pages)]
     return f"; {' and '.join(others)}" if others else ""
 
 
 def _other(door: Door) -> str | None:
-    port = next((one.port for one in door.neighbours if who(one.pages) == "LM Studio"), None)
-    return None if port is None else f"Use --url {_address(door, scheme='http', port=port)}"
+    other = _lm_studio_beside(door)
+    if other is None:
+        return None
+    scheme = None if other.port == door.port else "http"
+    return f"Use --url {_address(door, scheme=scheme, host=other.host, port=other.port)}"

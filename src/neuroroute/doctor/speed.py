@@ -38,8 +38,10 @@ def of_phases(phases: Phases, context_length: int | None) -> list[Finding]:
         f"answer {writing:.0f} tokens/s" if writing else "",
     ]
     findings = [found("speed", "speed", ", ".join(filter(None, told)))]
-    if phases.first_token_ms > max(_WORTH_MS, _SHARE * phases.total_ms):
-        share = phases.first_token_ms / phases.total_ms
+    way = phases.page_ms or 0.0
+    waited, lasted = phases.first_token_ms - way, phases.total_ms - way
+    if waited > max(_WORTH_MS, _SHARE * lasted):
+        share = waited / lasted
         what = f"{share:.0%} of the time went by before the first token"
         if reading and context_length:
             what += f"; a full context of {context_length} tokens would take {context_length / reading:.0f} s to read"

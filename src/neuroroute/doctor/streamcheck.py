@@ -10,26 +10,32 @@ _PIECES = 8
 """So many pieces that come all at once late were held back on the way."""
 _AT_ONCE_MS = 5.0
 _LATE_MS = 1500.0
+_AT_ONCE = 8
+"""Where more tokens came together than so many, nothing is known of how fast each was made."""
 
 
-def of_stream(seen: StreamSeen, *, token: bool) -> list[Finding]:
+def of_stream(seen: StreamSeen, *, token: bool, page_ms: float = 0.0) -> list[Finding]:
     """What was found of it.
 
     Args:
         seen: what came.
         token: whether a token was sent.
+        page_ms: what the quickest answer took that no model makes.
     """
     if (wrong := _wrong(seen, token=token)) is not None:
         return [wrong]
     if not seen.is_stream:
         return [found("stream-not-streamed", "stream", "the answer came whole, although a stream was asked for")]
+    if seen.still_coming:
+        what = f"after {_seconds(seen.total_ms)} and {seen.deltas} pieces it was still coming"
+        return [found("stream-slow", "stream", what)]
     took = f"first piece after {_seconds(seen.first_delta_ms)}, then {seen.deltas - 1} more to its end"
     findings = [found("stream-works", "stream", took)]
     if not seen.done:
         findings.append(found("stream-without-done", "stream", "it ends without [DONE]"))
     if seen.finish_reason is None:
         findings.append(found("stream-without-finish", "stream", "it ends without a finish reason"))
-    if _held_back(seen):
+    if _held_back(seen, page_ms):
         what = f"all {seen.deltas} pieces came at once, after {_seconds(seen.first_delta_ms)}"
         findings.append(found("stream-not-streamed", "stream", what))
     return findings
@@ -39,6 +45,8 @@ def _wrong(seen: StreamSeen, *, token: bool) -> Finding | None:
     began = f"after {seen.deltas} piece{'s' if seen.deltas != 1 else ''}"
     if seen.error is not None:
         return of_error(seen.error, "stream", token=token)
+    if seen.still_coming:
+        return None
     if seen.failure == "timeout":
         if not seen.deltas:
             return found("no-answer-in-time", "stream", f"nothing came within {_seconds(seen.total_ms)}")
@@ -56,32 +64,36 @@ def _wrong(seen: StreamSeen, *, token: bool) -> Finding | None:
     return None
 
 
-def _held_back(seen: StreamSeen) -> bool:
+def _held_back(seen: StreamSeen, page_ms: float) -> bool:
     if seen.first_delta_ms is None or seen.last_delta_ms is None:
         return False
     lasted = seen.last_delta_ms - seen.first_delta_ms
-    return seen.deltas >= _PIECES and lasted < _AT_ONCE_MS and seen.first_delta_ms > _LATE_MS
+    return seen.deltas >= _PIECES and lasted < _AT_ONCE_MS and seen.first_delta_ms - page_ms > _LATE_MS
 
 
-def phases(seen: StreamSeen, connect_ms: float | None, load_ms: float | None) -> Phases:
+def phases(seen: StreamSeen, connect_ms: float | None, load_ms: float | None, page_ms: float | None = None) -> Phases:
     """Where the time of a whole stream went.
 
     Args:
         seen: what came.
         connect_ms: how long a connection takes.
         load_ms: how long the model was loaded before, if it was.
+        page_ms: what the quickest answer took that no model makes.
     """
     tokens = seen.answer_tokens or seen.deltas or None
     reading = writing = None
     if seen.first_delta_ms is not None and seen.last_delta_ms is not None:
-        if seen.prompt_tokens and seen.first_delta_ms > 1:
-            reading = seen.prompt_tokens / seen.first_delta_ms * 1000
+        read_for = seen.first_delta_ms - (page_ms or 0.0)
+        # Where most of it is the way, the rest is too uncertain.
+        if seen.prompt_tokens and read_for > max(1.0, seen.first_delta_ms / 2):
+            reading = seen.prompt_tokens / read_for * 1000
         lasted = seen.last_delta_ms - seen.first_delta_ms
-        if tokens and tokens > 1 and lasted > 1:
+        if tokens and tokens > 1 and lasted > 1 and seen.arrivals * _AT_ONCE > tokens:
             writing = (tokens - 1) / lasted * 1000
     return Phases(
         connect_ms=connect_ms,
         load_ms=load_ms,
+        page_ms=page_ms,
         first_byte_ms=seen.first_byte_ms,
         first_token_ms=seen.first_delta_ms,
         total_ms=seen.total_ms,

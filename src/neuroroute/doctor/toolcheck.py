@@ -97,6 +97,7 @@ def _of_function(function: Mapping[Any, Any], at: str) -> Iterator[Finding]:
 
 def _of_schema(schema: Mapping[Any, Any], at: str) -> Iterator[Finding]:
     if (wrong := _wrong_place(schema)) is not None:
+        wrong = wrong or next((f"{place}.$ref" for place in _dangling(schema)), "")
         yield found("tool-schema-wrong", "tools file", f"{at}{wrong} is no JSON schema")
         return
     places = list(_places(schema, at))
@@ -161,6 +162,24 @@ def _wrong_place(schema: Mapping[Any, Any]) -> str | None:
         place = str(error).partition(": ")[0].removeprefix("at $")
         return place if str(error).startswith("at $") else ""
     return None
+
+
+def _dangling(schema: Mapping[Any, Any]) -> Iterator[str]:
+    """Where a reference leads nowhere."""
+    for place, part in _places(schema, ""):
+        ref = part.get("$ref")
+        if is_text(ref) and not _leads(schema, ref):
+            yield place
+
+
+def _leads(schema: Mapping[Any, Any], ref: str) -> bool:
+    target: Any = schema
+    for step in ref.split("/")[1:]:
+        name = step.replace("~1", "/").replace("~0", "~")
+        if not is_mapping(target) or name not in target:
+            return False
+        target = target[name]
+    return ref.startswith("#")
 
 
 def _places(schema: Mapping[Any, Any], at: str, levels: int = _DEEPEST) -> Iterator[tuple[str, Mapping[Any, Any]]]:

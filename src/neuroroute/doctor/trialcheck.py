@@ -23,6 +23,10 @@ def of_completion(trial: Trial, *, token: bool) -> list[Finding]:
     findings = [found("completion-works", "completion", f"{answer.model} answers in {answer.processing_time:.1f} s")]
     if not answer.text.strip() and answer.reasoning:
         findings = [found("answer-all-reasoning", "completion", f"{answer.model} answered with reasoning only")]
+    if trial.healed is not None:
+        was = of_error(trial.healed, "completion", token=token)
+        what = f"the first request failed ({was.code}: {was.what}); the second was answered"
+        findings.append(found("completion-retried", "completion", what))
     if _has(answer, "DIFFERENT_MODEL"):
         what = f"{answer.model} answered, which was not asked"
         findings.append(found("model-other-answered", "completion", what, do="Name the model that is to answer."))

@@ -1,4 +1,7 @@
-"""The trials: small requests, sent as a program's would be, each within its time and never a second time."""
+"""The trials: small requests, sent as a program's would be, each within its time.
+
+Only the first is sent a second time, where it failed as passes by itself.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from typing import Any, Final
 import msgspec
 
 from neuroroute.adapter import LMStudioAdapter
-from neuroroute.errors import LMStudioError, ModelTimeoutError, StructuredOutputError
+from neuroroute.errors import LMStudioError, ModelRateLimitedError, ModelTimeoutError, StructuredOutputError
 from neuroroute.responses import ModelResponse
 
 WEATHER: Final[dict[str, Any]] = {
@@ -44,12 +47,17 @@ _READING: Final = " ".join(
 )
 """Enough to read for its speed to be measured; it fits into the smallest context that models are loaded with."""
 
+_NOT_AT_ONCE: Final = (ModelTimeoutError, ModelRateLimitedError)
+"""Retryable, but not worth another wait, or worse for being asked again."""
+
 
 class Trial(msgspec.Struct, frozen=True, kw_only=True):
     """How a request went: its answer, or why there is none."""
 
     response: ModelResponse | None = None
     error: LMStudioError | None = None
+    healed: LMStudioError | None = None
+    """How it failed before, if it was tried a second time and answered."""
     told: bool = False
     """Whether the model had to be told by the system message."""
 
@@ -81,7 +89,14 @@ class Trials:
         self._within = within
 
     async def completion(self) -> Trial:
-        """A few words."""
+        """A few words; once more, if they failed as an adapter would heal by trying again."""
+        first = await self._few_words()
+        if first.error is None or not first.error.retryable or isinstance(first.error, _NOT_AT_ONCE):
+            return first
+        second = await self._few_words()
+        return first if second.response is None else msgspec.structs.replace(second, healed=first.error)
+
+    async def _few_words(self) -> Trial:
         asked = self._adapter.generate_completion("Say hello, in one word.", max_tokens=32, **self._limits)
         return await self._tried(asked)
 

@@ -20,6 +20,10 @@ from neuroroute.wire.failures import UNDECODABLE, failure, failure_in_success
 from neuroroute.wire.sse import SSEParser
 
 _MOST_BYTES = 4 << 20
+_LIKE = 2
+"""So many times the longest silence before is one like it."""
+_SHORT = 0.1
+"""Of all its time."""
 
 
 class StreamSeen(msgspec.Struct, kw_only=True):
@@ -36,12 +40,24 @@ class StreamSeen(msgspec.Struct, kw_only=True):
     """How many pieces of text, reasoning or calls came."""
     first_delta_ms: float | None = None
     last_delta_ms: float | None = None
+    arrivals: int = 0
+    """At how many different times pieces came."""
+    longest_gap_ms: float = 0.0
+    """Between two pieces."""
     finish_reason: str | None = None
     done: bool = False
     """Whether ``[DONE]`` came."""
     total_ms: float = 0.0
     prompt_tokens: int | None = None
     answer_tokens: int | None = None
+
+    @property
+    def still_coming(self) -> bool:
+        """Whether it was alive when the time was over: its last silence was like those before it, or short."""
+        if self.failure != "timeout" or self.last_delta_ms is None:
+            return False
+        silence = self.total_ms - self.last_delta_ms
+        return silence < max(_LIKE * self.longest_gap_ms, _SHORT * self.total_ms)
 
     def take(self, data: bytes, ms: float) -> None:
         """Takes an event."""
@@ -65,9 +81,17 @@ class StreamSeen(msgspec.Struct, kw_only=True):
             self.finish_reason = choice.get("finish_reason") or self.finish_reason
             delta = choice.get("delta")
             if is_mapping(delta) and any(delta.get(name) for name in ("content", "reasoning_content", "reasoning")):
-                self.deltas += 1
-                self.first_delta_ms = ms if self.first_delta_ms is None else self.first_delta_ms
-                self.last_delta_ms = ms
+                self._count_piece(ms)
+
+    def _count_piece(self, ms: float) -> None:
+        self.deltas += 1
+        if self.last_delta_ms is None:
+            self.first_delta_ms = self.last_delta_ms = ms
+            self.arrivals = 1
+            return
+        self.arrivals += ms > self.last_delta_ms
+        self.longest_gap_ms = max(self.longest_gap_ms, ms - self.last_delta_ms)
+        self.last_delta_ms = ms
 
 
 async def _body(response: aiohttp.ClientResponse) -> bytes:
