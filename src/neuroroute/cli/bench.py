@@ -18,7 +18,7 @@ from neuroroute.bench.remarks import failures, how, remarks
 from neuroroute.cli.benchscreen import Watching, print_report
 from neuroroute.cli.blocks import printable
 from neuroroute.cli.choice import choose, default_model
-from neuroroute.cli.exits import FAILED, INTERRUPTED, OK, TERMINATED
+from neuroroute.cli.exits import FAILED, INTERRUPTED, OK, TERMINATED, Terminated
 from neuroroute.cli.opening import Wish, can_embed, embedded, lm_studio_answers
 from neuroroute.cli.streams import consoles, write_json
 from neuroroute.errors import ConfigurationError
@@ -62,7 +62,7 @@ def bench(order: Order) -> int:
     if report is None:  # stopped before anything was measured
         if code == INTERRUPTED:
             raise KeyboardInterrupt
-        raise SystemExit(code)
+        raise Terminated(code)
     _tell(report, measuring.missing, order, console, aside)
     incomplete = report.failed or measuring.missing
     return code or (FAILED if incomplete else OK)
