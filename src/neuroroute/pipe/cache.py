@@ -9,7 +9,7 @@ import asyncio
 import logging
 import re
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Protocol
 
 import msgspec
@@ -26,7 +26,7 @@ from neuroroute.messages import FunctionMessage, ToolMessage
 from neuroroute.pipe.background import Background
 from neuroroute.pipe.events import CacheLooked, CacheStored, Tell
 from neuroroute.pipe.flight import Flight, Flights
-from neuroroute.pipe.reply import Layer, Reply, Send
+from neuroroute.pipe.reply import EndedReply, Layer, Reply, Send
 from neuroroute.requests import ChatRequest
 from neuroroute.responses import Folded, Note, StreamingChunk, fold
 from neuroroute.wire.decoder import Decoder
@@ -264,7 +264,7 @@ def _fits(request: ChatRequest, folded: Folded) -> bool:
     return True
 
 
-class StoredReply:
+class StoredReply(EndedReply):
     """A kept answer as a reply that is all there: of one chunk, or where it is to stream, of one for each word."""
 
     attempts = 0
@@ -277,21 +277,6 @@ class StoredReply:
             self.ready = deque([piece for chunk in self.ready for piece in _pieces(chunk)])
         self.host = entry.host
         self.notes = entry.notes
-
-    async def read(self) -> bool:
-        """Nothing more comes."""
-        return False
-
-    def close(self) -> None:
-        """Nothing is open."""
-
-    def when_over(self, action: Callable[[], None]) -> None:
-        """It is over."""
-        action()
-
-    def when_judged(self, action: Callable[[LMStudioError | None], None]) -> None:
-        """It is whole."""
-        action(None)
 
 
 _WORD = re.compile(r"\S+\s*|\s+")

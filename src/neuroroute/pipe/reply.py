@@ -63,6 +63,27 @@ class Reply(Protocol):
         """
 
 
+class EndedReply:
+    """What all replies have in common that are whole from the beginning."""
+
+    __slots__ = ()
+
+    async def read(self) -> bool:
+        """Nothing more comes."""
+        return False
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+    def when_over(self, action: Callable[[], None]) -> None:
+        """It is over."""
+        action()
+
+    def when_judged(self, action: Callable[[LMStudioError | None], None]) -> None:
+        """It is whole."""
+        action(None)
+
+
 class OuterReply:
     """A reply that hands on another, for those that add to it; a :class:`Reply`."""
 

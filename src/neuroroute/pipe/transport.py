@@ -23,7 +23,7 @@ from neuroroute.errors import (
 from neuroroute.limits import limited, milliseconds
 from neuroroute.pipe.eventreply import EventReply
 from neuroroute.pipe.pools import Pool, Pools, sockets_opened
-from neuroroute.pipe.reply import Reply
+from neuroroute.pipe.reply import EndedReply, Reply
 from neuroroute.pipe.strangers import STRANGERS, translated
 from neuroroute.requests import ChatRequest
 from neuroroute.responses import StreamingChunk
@@ -38,7 +38,7 @@ _LARGE_BODY = 1 << 20
 """aiohttp warns about plain bytes above this size."""
 
 
-class WholeReply:
+class WholeReply(EndedReply):
     """A whole answer: a reply of one chunk, its connection already given back."""
 
     __slots__ = ("answer", "attempts", "host", "ready")
@@ -51,21 +51,6 @@ class WholeReply:
             raise ModelEmptyResponseError("the answer has neither content nor reasoning nor a call")
         self.host = request.host
         self.attempts = 1
-
-    async def read(self) -> bool:
-        """Nothing more comes."""
-        return False
-
-    def close(self) -> None:
-        """Nothing is open."""
-
-    def when_over(self, action: Callable[[], None]) -> None:
-        """It is over."""
-        action()
-
-    def when_judged(self, action: Callable[[LMStudioError | None], None]) -> None:
-        """It is whole."""
-        action(None)
 
 
 class Transport:
