@@ -183,7 +183,7 @@ def test_a_token_is_never_shown(run_here, environment, well):
     ("number", "code", "name"), [(signal.SIGINT, 130, "INTERRUPTED"), (signal.SIGTERM, 143, "TERMINATED")]
 )
 def test_json_tells_that_it_was_stopped(environment, well, number, code, name):
-    """Stopped by a signal, --json prints one object that says so, as `ask` does."""
+    """Stopped by a signal, --json prints one object with what was found so far, and says that it was stopped."""
     well.answer(Answer("late", delay=30.0))
     command = [sys.executable, "-m", "neuroroute", "doctor", "--json"]
     running = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, env=environment)
@@ -192,6 +192,22 @@ def test_json_tells_that_it_was_stopped(environment, well, number, code, name):
     running.send_signal(number)
     told = json.loads(running.communicate(timeout=5)[0])
     assert (running.returncode, told["error"]["code"]) == (code, name)
+    levels = {one["check"]: one["level"] for one in told["hosts"][0]["findings"]}
+    assert (levels["models"], levels["completion"], levels["stream"]) == ("ok", "skipped", "skipped")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no pseudo-terminals")
+def test_a_person_may_stop_it(on_terminal, well):
+    """Ctrl-C on a terminal shows what was found so far, and what was not looked at."""
+    well.answer(Answer("late", delay=30.0))
+    shown = on_terminal("doctor")
+    shown.wait_for("a short answer")
+    shown.press("\x03")
+    assert shown.ended() == 130
+    screen = " ".join(shown.screen().split())
+    assert "✓ models" in screen
+    assert "6 checks skipped, because it was stopped" in screen
+    assert "Traceback" not in screen
 
 
 def test_a_person_sees_it_on_one_screen(on_terminal, environment, well):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import codecs
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,7 +14,8 @@ from rich.text import Text
 
 from neuroroute.cli.blocks import printable
 from neuroroute.cli.doctorview import print_report, summary, write_lines
-from neuroroute.cli.exits import FAILED, MISUSED, OK, UNREACHABLE
+from neuroroute.cli.exits import FAILED, INTERRUPTED, MISUSED, OK, TERMINATED, UNREACHABLE, Terminated
+from neuroroute.cli.exits import stopped as stopped_object
 from neuroroute.cli.opening import Wish, opened
 from neuroroute.cli.progress import StepLine
 from neuroroute.cli.streams import consoles, write_json
@@ -78,7 +79,7 @@ def doctor(
         timeout: seconds that an answer of a model may take.
 
     Returns:
-        The exit code: 0 unless something is a problem.
+        The exit code: 0 unless something is a problem; theirs after Ctrl-C or SIGTERM, which show what was found.
 
     Raises:
         LMStudioError: an address, a token or a file cannot be used, or the embedded engine does not start.
@@ -87,15 +88,23 @@ def doctor(
     tools = definitions_in(files)
     limits = _limits(timeout)
     more: dict[str, Any] = {"tools": tools, "fix": fix, "quick": quick, "limits": limits}
-    report = asyncio.run(_examined(wish, aside, more))
+    so_far: list[Callable[[], Report]] = []
+    stopped = OK
+    try:
+        report = asyncio.run(_examined(wish, aside, {**more, "on_begun": so_far.append}))
+    except (KeyboardInterrupt, Terminated) as stop:
+        if not so_far:
+            raise
+        report, stopped = so_far[0](), INTERRUPTED if isinstance(stop, KeyboardInterrupt) else TERMINATED
     if as_json:
-        write_json(console, as_object(report))
+        told = as_object(report)
+        write_json(console, told | {"error": stopped_object(stopped, None)["error"]} if stopped else told)
     elif console.is_terminal:
         print_report(console, report)
     else:
         write_lines(console, report)
         aside.print(Text(printable(summary(report))), soft_wrap=True)
-    return exit_code_of(report)
+    return stopped or exit_code_of(report)
 
 
 def _limits(timeout: float | None) -> Limits:

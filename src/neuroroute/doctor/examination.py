@@ -42,6 +42,7 @@ OnStep: TypeAlias = Callable[[str], object]
 """Is told what is looked at next, in a few words."""
 
 _TRIALS: Final[tuple[Check, ...]] = ("completion", "stream", "tool call", "structured output", "speed", "breaker")
+_CHECKS: Final[tuple[Check, ...]] = ("server", "apis", "models", *_TRIALS)
 _WORTH_A_STREAM: Final = (NetworkError, MalformedResponseError)
 """Failures of a whole answer after which a stream may well succeed."""
 
@@ -75,6 +76,7 @@ async def examine(
     environ: Mapping[str, str] | None = None,
     machine: Callable[[], Machine] | None = None,
     on_step: OnStep | None = None,
+    on_begun: Callable[[Callable[[], Report]], object] | None = None,
 ) -> Report:
     """Looks at servers, and tells what is wrong, why it matters and what to do.
 
@@ -93,6 +95,7 @@ async def examine(
         environ: the environment. Default: this process's.
         machine: for tests; looks at the machine.
         on_step: is told what is looked at next.
+        on_begun: is given a function that tells what was found so far, for whoever may stop it.
 
     Raises:
         ConfigurationError: an address, a hosts file or the token cannot be used.
@@ -111,11 +114,15 @@ async def examine(
             machine or this_machine,
         )
         examinations.append(one)
+    of_tools = tuple(check_tools(tools)) if tools else ()
+    so_far: Callable[[], Report] = lambda: Report(hosts=tuple(one.report() for one in examinations), tools=of_tools)  # noqa: E731
+    if on_begun is not None:
+        on_begun(so_far)
     ports = USUAL_PORTS if ports is None else ports
     async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(one.report(ports, fix=fix, quick=quick)) for one in examinations]
-    of_tools = check_tools(tools) if tools else []
-    return Report(hosts=tuple(task.result() for task in tasks), tools=tuple(of_tools))
+        for one in examinations:
+            group.create_task(one.run(ports, fix=fix, quick=quick))
+    return so_far()
 
 
 def _steps(on_step: OnStep | None, host: str) -> OnStep:
@@ -149,23 +156,31 @@ class _Examination:
         self._phases = Phases()
         self._load_ms: float | None = None
         self._listed: list[ModelDetails] = []
+        self._choice = Choice([], None, ready=False)
+        self._over = False
 
     @property
     def _has_token(self) -> bool:
         return self._host.api_token is not None
 
-    async def report(self, ports: Sequence[int], *, fix: bool, quick: bool) -> HostReport:
-        """Looks at it, and tells."""
-        choice = await self._examine(ports, fix=fix, quick=quick)
-        token = self._host.api_token
-        model, model_id = choice.model, choice.model_id
-        if model is not None:
-            self._findings = [with_model(one, model, model_id) for one in self._findings]
+    async def run(self, ports: Sequence[int], *, fix: bool, quick: bool) -> None:
+        """Looks at it."""
+        self._choice = await self._examine(ports, fix=fix, quick=quick)
+        self._over = True
+
+    def report(self) -> HostReport:
+        """What was found so far."""
+        findings, choice, token = [*self._findings], self._choice, self._host.api_token
+        if not self._over:
+            seen = {one.check for one in findings}
+            findings += skipped([check for check in _CHECKS if check not in seen], "it was stopped")
+        if choice.model is not None:
+            findings = [with_model(one, choice.model, choice.model_id) for one in findings]
         return HostReport(
             name=self._host.name,
             url=self._host.url,
-            model=model_id or None,
-            findings=tuple(_without(token, one) for one in self._findings),
+            model=choice.model_id or None,
+            findings=tuple(_without(token, one) for one in findings),
             phases=self._phases,
         )
 
