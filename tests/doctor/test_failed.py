@@ -30,7 +30,7 @@ ALL = [kind for kind in vars(errors).values() if isinstance(kind, type) and issu
 @pytest.mark.parametrize("kind", ALL)
 def test_every_error_is_taken_for_something(kind):
     """There is no error of ours without a finding, and no finding without a rule."""
-    found = of_error(kind("it went wrong"), "completion", token=True)
+    found = of_error(kind("it went wrong"), "completion")
     assert found.code in RULES
     assert found.level in ("problem", "warning", "hint")
 
@@ -56,9 +56,9 @@ def test_errors_are_told_apart(error, expected):
 
 def test_words_of_the_server_are_short_and_never_about_tokens():
     """Long words are cut; what the server says of a token is left out, since it may show some of it."""
-    long = of_error(ModelInvalidRequestError("so " * 200), "stream", token=False)
+    long = of_error(ModelInvalidRequestError("so " * 200), "stream")
     assert len(long.what) <= 160
-    refused = of_error(ModelAuthenticationError("Malformed token: sk-lm-canary", status=401), "stream", token=True)
+    refused = of_error(ModelAuthenticationError("Malformed token: sk-lm-canary", status=401), "stream")
     assert refused.what == "the server refused the request (401)"
 
 
@@ -76,7 +76,7 @@ def test_more_context_is_advised_as_it_can_be_had(most, loaded, do):
     """Unloaded first, since loading again makes a second copy; never more than the model can, nor what it has."""
     copies = (ModelInstance(id="m:2", context_length=loaded),)
     model = ModelDetails(key="m", source="v1", max_context_length=most, instances=copies)
-    finding = of_error(ModelContextLengthError("too long"), "stream", token=False)
+    finding = of_error(ModelContextLengthError("too long"), "stream")
     assert with_model(finding, model, "m:2").do == do
 
 

@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from neuroroute.doctor import Limits, examine
-from neuroroute.doctor.door import LISTINGS, Door, Page, Try
+from neuroroute.doctor.door import PATHS, Door, Page, Try
 from neuroroute.doctor.reach import has_route, reached
 from neuroroute.simulator import ChaosProxy, Fail, FaultPlan
 
@@ -22,14 +22,14 @@ MISSING = Page(status=404)
 
 
 def door(url="http://localhost:1234/v1", **more):
-    pages = {"/lmstudio-greeting": GREETING, "/": MISSING, **dict.fromkeys(LISTINGS, MISSING), "/v1/models": V1}
+    pages = {"/lmstudio-greeting": GREETING, "/": MISSING, **dict.fromkeys(PATHS, MISSING), "/v1/models": V1}
     pages |= more.pop("pages", {})
     tries = more.pop("tries", (Try(address="127.0.0.1", failure=None, ms=1.0),))
     return Door(url=url, tries=tries, pages=pages, **more)
 
 
 def all_fail(failure):
-    return dict.fromkeys(("/lmstudio-greeting", "/", *LISTINGS), Page(failure=failure))
+    return dict.fromkeys(("/lmstudio-greeting", "/", *PATHS), Page(failure=failure))
 
 
 def codes(seen, environ=None, *, token=False):
@@ -58,7 +58,7 @@ def codes(seen, environ=None, *, token=False):
         (door(pages={"/v1/models": Page(status=402)}), "quota-exceeded"),
         (door(pages={"/v1/models": Page(status=503, body=b"Loading model")}), "model-loading"),
         (door(pages={"/v1/models": Page(status=502, body=b"<html>")}), "server-error"),
-        (door("http://localhost:1234/x/v1", pages=dict.fromkeys(LISTINGS, MISSING), at_root={"/v1/models": V1}),
+        (door("http://localhost:1234/x/v1", pages=dict.fromkeys(PATHS, MISSING), at_root={"/v1/models": V1}),
          "url-wrong-path"),
         (door(pages={"/v1/models": MISSING}), "url-wrong-path"),
     ],
@@ -106,11 +106,14 @@ def test_proxies_that_others_would_use(environ, caught):
 
 def test_slow_and_partly_broken_servers():
     """A slow network is a hint; a server of which some pages are lost or fail is no healthy one."""
-    slow = door(pages=dict.fromkeys(("/lmstudio-greeting", "/", *LISTINGS), msgspec.structs.replace(V1, ms=1500.0)))
+    slow = door(pages=dict.fromkeys(("/lmstudio-greeting", "/", *PATHS), msgspec.structs.replace(V1, ms=1500.0)))
     assert "network-slow" in codes(slow)
     for failure, code in (("timeout", "server-hangs"), ("cut", "connection-lost"), ("slow", "network-slow")):
         assert codes(door(pages={"/api/v1/models": Page(failure=failure)})) == ["server-reachable", code]
     assert codes(door(pages={"/api/v1/models": Page(status=500)})) == ["server-reachable", "server-error"]
+    late = msgspec.structs.replace(V1, ms=1500.0)
+    both = dict.fromkeys(("/lmstudio-greeting", "/", *PATHS), late) | {"/api/v0/models": Page(failure="slow")}
+    assert codes(door(pages=both)).count("network-slow") == 1  # and it is told once
 
 
 def test_routes_are_known_by_what_they_say():

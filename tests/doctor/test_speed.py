@@ -73,12 +73,12 @@ def test_a_stream_that_was_held_back():
     held = StreamSeen(
         is_stream=True, deltas=20, first_delta_ms=3000.0, last_delta_ms=3001.0, done=True, finish_reason="stop"
     )
-    assert [one.code for one in of_stream(held, token=False)] == ["stream-works", "stream-not-streamed"]
-    assert [one.code for one in of_stream(StreamSeen(), token=False)] == ["stream-not-streamed"]
+    assert [one.code for one in of_stream(held)] == ["stream-works", "stream-not-streamed"]
+    assert [one.code for one in of_stream(StreamSeen())] == ["stream-not-streamed"]
     took = phases(held, 1.0, None)
     assert (took.connect_ms, took.first_token_ms, took.answer_tokens) == (1.0, 3000.0, 20)
     assert took.tokens_per_second is None
-    assert [one.code for one in of_stream(held, token=False, page_ms=2900.0)] == ["stream-works"]
+    assert [one.code for one in of_stream(held, page_ms=2900.0)] == ["stream-works"]
 
 
 def test_the_way_is_no_prompt():

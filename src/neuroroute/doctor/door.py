@@ -15,6 +15,7 @@ import msgspec
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 from neuroroute.hostlist import HostSettings
+from neuroroute.wire.listing import GREETING, LISTINGS
 
 Failure: TypeAlias = Literal[
     "refused", "timeout", "slow", "unreachable", "untrusted", "tls", "closed", "cut", "not-http"
@@ -24,8 +25,8 @@ Failure: TypeAlias = Literal[
 USUAL_PORTS: Final = (1234, 11434, 8080)
 """Where LM Studio, Ollama and llama.cpp listen, unless told otherwise."""
 
-LISTINGS: Final = ("/api/v1/models", "/api/v0/models", "/v1/models")
-GREETING: Final = "/lmstudio-greeting"
+PATHS: Final = tuple(LISTINGS.values())
+"""Of the listings."""
 
 _MOST_BYTES: Final = 4 << 20
 _MOST_ADDRESSES: Final = 4
@@ -144,7 +145,7 @@ async def look_at(host: HostSettings, *, within: float, ports: Sequence[int] = U
         async with _session(opened[0]) as session:
             door = await _Look(session, within, host.api_token).inside(door)
     places = [(address, door.port) for address in opened[1:]]
-    if not any(page.status == 200 for path, page in door.pages.items() if path in LISTINGS):
+    if not any(page.status == 200 for path, page in door.pages.items() if path in PATHS):
         places += [(door.host, port) for port in ports if port != door.port]
         more = set(_LOOPBACKS) - set(addresses) if door.is_local else ()
         places += [(address, port) for address in sorted(more) for port in dict.fromkeys((door.port, *ports))]
@@ -189,8 +190,8 @@ class _Look:
         root = door.url.removesuffix("/v1")
         parts = urlsplit(root)
         origin = f"{parts.scheme}://{parts.netloc}"
-        pages = await self._pages(root, (GREETING, *LISTINGS, "/"))
-        at_root = await self._pages(origin, (GREETING, *LISTINGS)) if origin != root else {}
+        pages = await self._pages(root, (GREETING, *PATHS, "/"))
+        at_root = await self._pages(origin, (GREETING, *PATHS)) if origin != root else {}
         listing = pages["/v1/models"]
         other = without = None
         posts: dict[str, Page] = {}

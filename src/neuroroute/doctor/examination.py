@@ -159,10 +159,6 @@ class _Examination:
         self._choice = Choice([], None, ready=False)
         self._over = False
 
-    @property
-    def _has_token(self) -> bool:
-        return self._host.api_token is not None
-
     async def run(self, ports: Sequence[int], *, fix: bool, quick: bool) -> None:
         """Looks at it."""
         self._choice = await self._examine(ports, fix=fix, quick=quick)
@@ -180,14 +176,14 @@ class _Examination:
             name=self._host.name,
             url=self._host.url,
             model=choice.model_id or None,
-            findings=tuple(_without(token, one) for one in findings),
+            findings=tuple(_as_sent(token, one) for one in findings),
             phases=self._phases,
         )
 
     async def _examine(self, ports: Sequence[int], *, fix: bool, quick: bool) -> Choice:
         self._tell("is it there?")
         door = await look_at(self._host, within=self._limits.page, ports=ports)
-        self._findings += reached(door, token=self._has_token, environ=self._environ)
+        self._findings += reached(door, token=self._host.api_token is not None, environ=self._environ)
         if self._is_broken():
             self._skip(("apis", "models", *_TRIALS), "the server cannot be used", quick=quick)
             return Choice([], None, ready=False)
@@ -240,7 +236,7 @@ class _Examination:
         except (LMStudioError, TimeoutError) as error:
             failed = error if isinstance(error, LMStudioError) else ModelTimeoutError(f"{key} is still loading")
             self._findings = [one for one in self._findings if one not in choice.findings]
-            self._findings.append(of_load(failed, token=self._has_token))
+            self._findings.append(of_load(failed))
             self._errors.append(failed)
             return choice
         finally:
@@ -259,7 +255,7 @@ class _Examination:
         try:
             self._tell("a short answer")
             first = await trials.completion()
-            self._take(first.error, of_completion(first, token=self._has_token))
+            self._take(first.error, of_completion(first))
             if first.error is not None and not isinstance(first.error, _WORTH_A_STREAM):
                 self._skip(_TRIALS[1:-1], "the short answer failed", quick=False)
             else:
@@ -277,7 +273,7 @@ class _Examination:
         body = stream_request(choice.model_id)
         seen = await stream_seen(self._host, self._host.api_token, body, within=self._limits.answer)
         page_ms = quickest_ms(door)
-        findings = of_stream(seen, token=self._has_token, page_ms=page_ms or 0.0)
+        findings = of_stream(seen, page_ms=page_ms or 0.0)
         self._take(_error_of(seen), findings)
         if any(one.level == "problem" for one in findings):
             self._skip(("speed",), "the stream failed", quick=False)
@@ -290,10 +286,10 @@ class _Examination:
     async def _more(self, trials: Trials, choice: Choice) -> None:
         self._tell("a tool call")
         call = await trials.tool_call()
-        self._take(call.error, of_tool_call(call, choice.model, self._listed, token=self._has_token))
+        self._take(call.error, of_tool_call(call, choice.model, self._listed))
         self._tell("structured output")
         typed = await trials.structured()
-        self._take(typed.error, of_structured(typed, token=self._has_token))
+        self._take(typed.error, of_structured(typed))
 
     def _take(self, error: LMStudioError | None, findings: Sequence[Finding]) -> None:
         self._findings += findings
@@ -319,8 +315,13 @@ def _error_of(seen: StreamSeen) -> LMStudioError | None:
     return None
 
 
-def _without(token: str | None, finding: Finding) -> Finding:
-    """The finding as Unicode text, with the token and the secret half of it taken out: a server may say anything."""
+def _as_sent(token: str | None, finding: Finding) -> Finding:
+    """The finding for who sent this token, or none.
+
+    It is Unicode text, and has neither the token nor the secret half of it: a server may say anything.
+    """
+    if token is None and finding.code == "token-refused":
+        finding = found("token-required", finding.check, finding.what)
     secrets: list[Any] = [token, token.partition(":")[2]] if token else []
     what, do = (text.encode("utf-8", "replace").decode() for text in (finding.what, finding.do))
     for secret in secrets:

@@ -59,15 +59,8 @@ _ENOUGH = 8192
 """Tokens of context."""
 
 
-def code_of(error: LMStudioError, *, token: bool = True) -> str:
-    """The code of the finding for an error.
-
-    Args:
-        error: how a request failed.
-        token: whether a token was sent.
-    """
-    if isinstance(error, ModelAuthenticationError) and not token:
-        return "token-required"
+def code_of(error: LMStudioError) -> str:
+    """The code of the finding for an error."""
     if isinstance(error, ModelUnavailableError) and error.reason is not None:
         if error.reason == "load_failed" and ("insufficient" in error.message or "memory" in error.message.lower()):
             return "memory-short"
@@ -75,16 +68,15 @@ def code_of(error: LMStudioError, *, token: bool = True) -> str:
     return next((code for kind, code in _KINDS if isinstance(error, kind)), "server-error")
 
 
-def of_error(error: LMStudioError, check: Check, *, token: bool) -> Finding:
+def of_error(error: LMStudioError, check: Check) -> Finding:
     """The finding for an error that a trial met, in the server's words where they say more than ours.
 
     Args:
         error: how the trial failed.
         check: which trial.
-        token: whether a token was sent; its refusal is told in no words of the server's, which may show a part of it.
     """
-    code = code_of(error, token=token)
-    if isinstance(error, ModelAuthenticationError):
+    code = code_of(error)
+    if isinstance(error, ModelAuthenticationError):  # in no words of the server's, which may show a part of the token
         return found(code, check, f"the server refused the request ({error.status or 'no status'})")
     what = " ".join(error.message.split()).rstrip(".")
     what = what if len(what) <= _MOST else f"{what[: _MOST - 1]}…"
@@ -96,14 +88,9 @@ def of_error(error: LMStudioError, check: Check, *, token: bool) -> Finding:
     return found(code, check, what, do=do)
 
 
-def of_load(error: LMStudioError, *, token: bool) -> Finding:
-    """The finding for a model that could not be loaded; the limit of a load is none that --timeout sets.
-
-    Args:
-        error: how the load failed.
-        token: whether a token was sent.
-    """
-    finding = of_error(error, "models", token=token)
+def of_load(error: LMStudioError) -> Finding:
+    """The finding for a model that could not be loaded; the limit of a load is none that --timeout sets."""
+    finding = of_error(error, "models")
     if finding.code != "no-answer-in-time":
         return finding
     do = "Load it first: `lms load MODEL` waits as long as it takes. Or take a smaller model."

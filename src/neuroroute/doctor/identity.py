@@ -8,11 +8,11 @@ from typing import Any
 import msgspec
 
 from neuroroute.details import ListingSource, ModelDetails
-from neuroroute.doctor.door import GREETING, Page
+from neuroroute.doctor.door import Page
 from neuroroute.errors import LMStudioError
 from neuroroute.jsontypes import is_array, is_mapping
 from neuroroute.wire.failures import UNDECODABLE
-from neuroroute.wire.listing import LISTINGS, decode_listing, greets
+from neuroroute.wire.listing import GREETING, LISTINGS, decode_listing, greets
 
 
 def who(pages: Mapping[str, Page]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
-from neuroroute.doctor.door import LISTINGS, Door, Neighbour, Page, bracketed
+from neuroroute.doctor.door import PATHS, Door, Neighbour, Page, bracketed
 from neuroroute.doctor.findings import Finding, found
 from neuroroute.doctor.identity import asks_for_token, keys_in, listed, says_loading, web_server, who
 from neuroroute.hostlist import normalise_url
@@ -29,7 +29,8 @@ def reached(door: Door, *, token: bool, environ: Mapping[str, str]) -> list[Find
     if wrong is None and token:
         findings.append(_token_found(door))
     if door.opened:
-        findings += [one for one in (_localhost_trap(door), _slow(door)) if one]
+        known = {one.code for one in findings}
+        findings += [one for one in (_localhost_trap(door), _slow(door)) if one and one.code not in known]
     if (proxied := _proxied(door, environ)) is not None:
         findings.append(proxied)
     return findings
@@ -143,7 +144,7 @@ def _losses(door: Door) -> list[Finding]:
         return [found("server-hangs", "server", f"{at} does not answer some requests")]
     if failures:
         return [found("connection-lost", "server", f"{at} closes connections in the middle of answers")]
-    if any(door.pages[path].status >= 500 and door.pages[path].status != 501 for path in LISTINGS):
+    if any(door.pages[path].status >= 500 and door.pages[path].status != 501 for path in PATHS):
         return [found("server-error", "server", f"{at} answers some requests with errors")]
     return []
 

@@ -14,15 +14,14 @@ _AT_ONCE = 8
 """Where more tokens came together than so many, nothing is known of how fast each was made."""
 
 
-def of_stream(seen: StreamSeen, *, token: bool, page_ms: float = 0.0) -> list[Finding]:
+def of_stream(seen: StreamSeen, *, page_ms: float = 0.0) -> list[Finding]:
     """What was found of it.
 
     Args:
         seen: what came.
-        token: whether a token was sent.
         page_ms: what the quickest answer took that no model makes.
     """
-    if (wrong := _wrong(seen, token=token)) is not None:
+    if (wrong := _wrong(seen)) is not None:
         return [wrong]
     if not seen.is_stream:
         return [found("stream-not-streamed", "stream", "the answer came whole, although a stream was asked for")]
@@ -41,10 +40,10 @@ def of_stream(seen: StreamSeen, *, token: bool, page_ms: float = 0.0) -> list[Fi
     return findings
 
 
-def _wrong(seen: StreamSeen, *, token: bool) -> Finding | None:
+def _wrong(seen: StreamSeen) -> Finding | None:
     began = f"after {seen.deltas} piece{'s' if seen.deltas != 1 else ''}"
     if seen.error is not None:
-        return of_error(seen.error, "stream", token=token)
+        return of_error(seen.error, "stream")
     if seen.still_coming:
         return None
     if seen.failure == "timeout":

@@ -9,22 +9,22 @@ from neuroroute.doctor.codes import Check
 from neuroroute.doctor.failed import of_error
 from neuroroute.doctor.findings import Finding, found
 from neuroroute.doctor.modelcheck import trained_for_tools
-from neuroroute.doctor.trials import WEATHER, Trial, is_about_shape
-from neuroroute.errors import LMStudioError
+from neuroroute.doctor.trials import WEATHER, Trial
+from neuroroute.errors import LMStudioError, StructuredOutputError
 from neuroroute.responses import ModelResponse
 from neuroroute.tools.toolbox import Toolbox
 
 
-def of_completion(trial: Trial, *, token: bool) -> list[Finding]:
+def of_completion(trial: Trial) -> list[Finding]:
     """What a few words say."""
     if trial.response is None:
-        return _failed(trial, "completion", token=token)
+        return _failed(trial, "completion")
     answer = trial.response
     findings = [found("completion-works", "completion", f"{answer.model} answers in {answer.processing_time:.1f} s")]
     if not answer.text.strip() and answer.reasoning:
         findings = [found("answer-all-reasoning", "completion", f"{answer.model} answered with reasoning only")]
     if trial.healed is not None:
-        was = of_error(trial.healed, "completion", token=token)
+        was = of_error(trial.healed, "completion")
         what = f"the first request failed ({was.code}: {was.what}); the second was answered"
         findings.append(found("completion-retried", "completion", what))
     if _has(answer, "DIFFERENT_MODEL"):
@@ -33,12 +33,10 @@ def of_completion(trial: Trial, *, token: bool) -> list[Finding]:
     return findings
 
 
-def of_tool_call(
-    trial: Trial, model: ModelDetails | None, models: Sequence[ModelDetails], *, token: bool
-) -> list[Finding]:
+def of_tool_call(trial: Trial, model: ModelDetails | None, models: Sequence[ModelDetails]) -> list[Finding]:
     """Whether the model calls a tool that is offered, and calls it right."""
     if trial.response is None:
-        return _failed(trial, "tool call", token=token)
+        return _failed(trial, "tool call")
     answer = trial.response
     called = bool(answer.tool_calls)
     findings: list[Finding] = []
@@ -63,18 +61,18 @@ def of_tool_call(
     return findings
 
 
-def of_structured(trial: Trial, *, token: bool) -> list[Finding]:
+def of_structured(trial: Trial) -> list[Finding]:
     """Whether the answer keeps to a schema."""
     if trial.response is not None:
         return [found("structured-works", "structured output", "the answer keeps to the schema")]
-    if is_about_shape(trial.error):
+    if isinstance(trial.error, StructuredOutputError):
         return [found("structured-not-kept", "structured output", "the answer did not keep to the schema")]
-    return _failed(trial, "structured output", token=token)
+    return _failed(trial, "structured output")
 
 
-def _failed(trial: Trial, check: Check, *, token: bool) -> list[Finding]:
+def _failed(trial: Trial, check: Check) -> list[Finding]:
     error = trial.error or LMStudioError("no answer")
-    return [of_error(error, check, token=token)]
+    return [of_error(error, check)]
 
 
 def _wrong_call(answer: ModelResponse) -> Finding | None:

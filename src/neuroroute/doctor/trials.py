@@ -13,7 +13,7 @@ from typing import Any, Final
 import msgspec
 
 from neuroroute.adapter import LMStudioAdapter
-from neuroroute.errors import LMStudioError, ModelRateLimitedError, ModelTimeoutError, StructuredOutputError
+from neuroroute.errors import LMStudioError, ModelRateLimitedError, ModelTimeoutError
 from neuroroute.responses import ModelResponse
 
 WEATHER: Final[dict[str, Any]] = {
@@ -129,11 +129,6 @@ class Trials:
             return Trial(error=error)
         except TimeoutError:
             return Trial(error=ModelTimeoutError(f"no answer within {most:g} s"))
-
-
-def is_about_shape(error: LMStudioError | None) -> bool:
-    """Whether the server answered well, and only the answer is not of the schema."""
-    return isinstance(error, StructuredOutputError)
 
 
 async def closed(adapter: LMStudioAdapter) -> None:
