@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import griffe
+from building import build
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "api.md"
@@ -177,14 +178,5 @@ def _block(text: str) -> list[str]:
     return [*lines, "```"] if fenced else lines
 
 
-def main() -> int:
-    """Writes the page; with --check only says whether it is up to date."""
-    made = page()
-    if "--check" in sys.argv:
-        return 0 if PAGE.read_text(encoding="utf-8") == made else 1
-    PAGE.write_text(made, encoding="utf-8", newline="\n")
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(build(page(), PAGE))

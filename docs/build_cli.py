@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import click
+from building import build
 
 from neuroroute import errors
 from neuroroute.cli.environment import VARIABLES
@@ -183,14 +184,5 @@ def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
 
 
-def main() -> int:
-    """Writes the page; with --check only says whether it is up to date."""
-    made = page()
-    if "--check" in sys.argv:
-        return 0 if PAGE.read_text(encoding="utf-8") == made else 1
-    PAGE.write_text(made, encoding="utf-8", newline="\n")
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(build(page(), PAGE))

@@ -243,7 +243,7 @@ class SyncLMStudioAdapter(Adapter):
     def asynchronous(self) -> LMStudioAdapter:
         """The same adapter for asyncio; it shares everything with this one."""
         adapter = LMStudioAdapter.__new__(LMStudioAdapter)
-        adapter.__dict__.update(self.__dict__)
+        vars(adapter).update(vars(self))
         return adapter
 
     def close(self) -> None:

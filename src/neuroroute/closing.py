@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from types import TracebackType
 from typing import Self
 
 
-class AsyncClosing:
+class AsyncClosing(ABC):
     """Closed at the end of its ``async with``."""
 
     __slots__ = ()
 
+    @abstractmethod
     async def aclose(self) -> None:
         """Closes it."""
-        raise NotImplementedError
 
     async def __aenter__(self) -> Self:
         return self

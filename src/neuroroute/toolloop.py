@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import suppress
 from functools import partial
-from inspect import signature
 from time import perf_counter
 from typing import Any, Self, TypeAlias, TypeVar
 
@@ -30,6 +29,7 @@ from neuroroute.responses import ModelResponse, Note, StreamingChunk
 from neuroroute.streams import CompletionStream
 from neuroroute.tools.results import bounded
 from neuroroute.tools.running import call as run_function
+from neuroroute.tools.running import takes
 from neuroroute.tools.toolbox import CheckedCall, Toolbox
 from neuroroute.wire.toolcalls import canonical
 
@@ -70,7 +70,7 @@ class ToolLoop:
         rounds: object = max_rounds
         if type(rounds) is not int or rounds < 1:
             raise ModelInvalidRequestError(f"max_rounds is {rounds!r:.60}; it must be a whole number of at least 1")
-        if on_tool_call is not None and not _takes_one(on_tool_call):
+        if on_tool_call is not None and not takes(on_tool_call, 1):
             raise ModelInvalidRequestError("on_tool_call must be a function that takes a ToolCall")
         self._tools = tools
         self._rounds_left = max_rounds
@@ -262,16 +262,6 @@ class ToolStream(AsyncClosing):
                 yield last
                 return
             self._stream = self._opened(messages)
-
-
-def _takes_one(hook: Any) -> bool:
-    try:
-        signature(hook).bind(None)
-    except ValueError:  # one that is written in C and tells nothing
-        return callable(hook)
-    except TypeError:
-        return False
-    return True
 
 
 async def _asked(ask: Ask, response: ModelResponse, messages: list[AnyMessage]) -> ModelResponse:

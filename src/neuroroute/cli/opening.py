@@ -23,6 +23,7 @@ from neuroroute.details import ModelDetails, same_model
 from neuroroute.errors import ConfigurationError, LMStudioError
 from neuroroute.options import checked
 from neuroroute.settings import find_settings
+from neuroroute.wire.listing import GREETING
 
 if TYPE_CHECKING:
     from neuroroute.engine import EmbeddedEngine, Progress
@@ -113,7 +114,7 @@ def origin(engine: EmbeddedEngine) -> str:
 
 def lm_studio_answers(host: str = DEFAULT_HOST) -> bool:
     """Whether an LM Studio, or what looks like one, answers there; takes half a second at most per address."""
-    for path in ("/lmstudio-greeting", "/v1/models"):
+    for path in (GREETING, "/v1/models"):
         try:
             status, body = _got(host, path)
         except (OSError, http.client.HTTPException):
@@ -126,7 +127,7 @@ def lm_studio_answers(host: str = DEFAULT_HOST) -> bool:
 def greets(host: str) -> bool:
     """Whether the server says of itself that it is LM Studio; takes half a second at most."""
     try:
-        _, body = _got(host, "/lmstudio-greeting")
+        _, body = _got(host, GREETING)
     except (OSError, http.client.HTTPException):
         return False
     return isinstance(body, dict) and "lmstudio" in body

@@ -13,7 +13,7 @@ from neuroroute.errors import ConfigurationError, LMStudioError
 from neuroroute.wire.counting import counted
 from neuroroute.wire.failures import failure
 from neuroroute.wire.lifecycle import DownloadStatus, check_unloaded, decode_download, loaded_instance
-from neuroroute.wire.listing import LISTINGS, decode_listing, greets
+from neuroroute.wire.listing import GREETING, LISTINGS, decode_listing, greets
 
 Ask: TypeAlias = Callable[[str, str, "bytes | None", float], Awaitable[tuple[int, bytes]]]
 """Status and body of what is answered to a method and a URL, with a body or none, within so many milliseconds."""
@@ -54,7 +54,7 @@ class ModelServer:
         if source != "openai":
             return Surface(listing=source, lm_studio=True)
         if self._greets is None:
-            self._greets = greets(*await self._get("/lmstudio-greeting", timeout_ms))
+            self._greets = greets(*await self._get(GREETING, timeout_ms))
         return Surface(listing=source, lm_studio=self._greets)
 
     async def load(self, model: str, config: Mapping[str, Any], timeout_ms: float) -> str:

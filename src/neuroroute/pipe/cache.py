@@ -158,7 +158,7 @@ class Shelf:
         self._tell = tell
         self._logged: set[str] = set()
 
-    def _log(self, doing: str, error: Exception) -> None:
+    def _note_failure(self, doing: str, error: Exception) -> None:
         """Notes a failure, once for each kind; in words only where they are ours, as of a file that is no cache."""
         what = str(error) if isinstance(error, ConfigurationError) else type(error).__name__
         level = logging.DEBUG if what in self._logged else logging.WARNING
@@ -175,7 +175,7 @@ class Shelf:
                 if value is not None and reply is None:
                     await self._cache.delete(key)
         except Exception as error:  # noqa: BLE001 - it is somebody else's code
-            self._log("a look", error)
+            self._note_failure("a look", error)
             self._tell(replace(looked, outcome="failed", error=type(error).__name__))
             return None
         if reply is None:
@@ -205,7 +205,7 @@ class Shelf:
                 async with asyncio.timeout(PUT_SECONDS):
                     await self._cache.put(key, value)
             except Exception as error:  # noqa: BLE001 - it is somebody else's code
-                self._log("keeping an answer", error)
+                self._note_failure("keeping an answer", error)
                 self._tell(replace(stored, outcome="failed", error=type(error).__name__))
             else:
                 self._tell(stored)

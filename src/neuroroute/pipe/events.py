@@ -6,7 +6,6 @@ import copy
 import logging
 import traceback
 from collections.abc import Callable, Sequence
-from inspect import iscoroutinefunction
 from typing import Any, Literal, TypeAlias
 
 import msgspec
@@ -15,6 +14,7 @@ from neuroroute.details import LoadedModel
 from neuroroute.errors import LMStudioError
 from neuroroute.messages import AnyMessage, ToolCall
 from neuroroute.responses import TokenUsage
+from neuroroute.tools.running import is_async
 
 BreakerState: TypeAlias = Literal["closed", "open", "half_open"]
 HostState: TypeAlias = Literal["unknown", "up", "down", "draining"]
@@ -269,8 +269,7 @@ _log = logging.getLogger("neuroroute")
 
 def is_observer(value: Any) -> bool:
     """Something that can be told at once: a function or an object, not a class, nor what must be awaited."""
-    is_async = iscoroutinefunction(value) or iscoroutinefunction(type(value).__call__)
-    return callable(value) and not isinstance(value, type) and not is_async
+    return callable(value) and not isinstance(value, type) and not is_async(value)
 
 
 def wants_content(observer: Observer) -> bool:

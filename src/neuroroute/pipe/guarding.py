@@ -6,7 +6,6 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
-from inspect import signature
 from types import MappingProxyType
 from typing import Any, Literal, Protocol, TypeAlias
 
@@ -17,7 +16,7 @@ from neuroroute.pipe.events import GuardRefused, Tell, where_from
 from neuroroute.pipe.reply import Layer, OuterReply, Reply, Send
 from neuroroute.requests import ChatRequest
 from neuroroute.responses import ModelResponse, StreamingChunk
-from neuroroute.tools.running import call
+from neuroroute.tools.running import call, takes
 from neuroroute.wire.endpoints import ENDPOINTS
 
 Stage: TypeAlias = Literal["before", "after"]
@@ -60,17 +59,7 @@ def is_guard(value: Any) -> bool:
         return False
     before, after = _before(value), getattr(value, "after", None)
     asked = [(function, count) for function, count in ((before, 2), (after, 1)) if function is not None]
-    return bool(asked) and all(_takes(function, count) for function, count in asked)
-
-
-def _takes(function: Any, count: int) -> bool:
-    try:
-        signature(function).bind(*range(count))
-    except ValueError:  # one that is written in C and tells nothing
-        return callable(function)
-    except TypeError:
-        return False
-    return True
+    return bool(asked) and all(takes(function, count) for function, count in asked)
 
 
 def guarding(guards: Sequence[Guard], assemble: Assemble, tell: Tell) -> Layer:

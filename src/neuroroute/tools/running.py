@@ -20,7 +20,7 @@ async def call(function: Callable[..., Any], arguments: dict[str, Any]) -> Any:
             event loop, a RuntimeError.
     """
     try:
-        if _is_async(function):
+        if is_async(function):
             return await function(**arguments)
         result = await _in_thread(functools.partial(function, **arguments))
         return await result if inspect.isawaitable(result) else result
@@ -28,7 +28,19 @@ async def call(function: Callable[..., Any], arguments: dict[str, Any]) -> Any:
         raise RuntimeError(f"exited with {0 if error.code is None else error.code}") from error
 
 
-def _is_async(function: Callable[..., Any]) -> bool:
+def takes(function: Any, count: int) -> bool:
+    """Whether it can be called with so many arguments."""
+    try:
+        inspect.signature(function).bind(*range(count))
+    except ValueError:  # one that is written in C and tells nothing
+        return callable(function)
+    except TypeError:
+        return False
+    return True
+
+
+def is_async(function: Any) -> bool:
+    """Whether calling it gives a coroutine; of an object, too, that can be called."""
     return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__)
 
 

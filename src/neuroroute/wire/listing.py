@@ -191,12 +191,16 @@ def decode_listing(body: bytes, source: ListingSource) -> list[ModelDetails]:
         raise failure_in_success(body, why=str(error)) from error
 
 
+GREETING = "/lmstudio-greeting"
+"""Where LM Studio says that it is one."""
+
+
 class _Greeting(msgspec.Struct):
     lmstudio: bool = False
 
 
 def greets(status: int, body: bytes) -> bool:
-    """Whether this is how an LM Studio greets at ``/lmstudio-greeting``."""
+    """Whether this is how an LM Studio greets at :data:`GREETING`."""
     try:
         return status == 200 and msgspec.json.decode(body, type=_Greeting).lmstudio
     except UNDECODABLE:
